@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * locks.h - every lock of the worker, in the order in which a thread may take
+ * them (lower first), and what each protects. See common/lock.h.
+ *
+ * None is held over disk, network, a callback or a FUSE reply. In particular
+ * no lock that a request handler takes is held while the kernel is notified.
+ */
+#ifndef STAGEFS_FS_LOCKS_H
+#define STAGEFS_FS_LOCKS_H
+
+enum fs_lock_level {
+	LOCK_AGENT = 10,     /* agent: orders in work, descriptor's dirt */
+	LOCK_STATUS = 12,    /* control socket: its connections */
+	LOCK_HANDLES = 20,   /* kernel: open modes by inode */
+	LOCK_NOTIFY = 22,    /* kernel: queue of notifications */
+	LOCK_READER = 30,    /* reader: table of streams, pump's queue */
+	LOCK_STREAM = 32,    /* one stream: parked requests, windows, bufs */
+	LOCK_CATALOG = 40,   /* catalog: the tree */
+	LOCK_CACHE = 50,     /* cache: table of versions, space, order */
+	LOCK_VERSION = 52,   /* one version: bitmap, flags */
+	LOCK_CACHE_DB = 54,  /* cache: the SQLite handle's owner (see cache.c) */
+	LOCK_FETCH = 60,     /* fetch: queues of windows, slots */
+	LOCK_SOURCES = 62,   /* sources: health and back-off */
+	LOCK_BUFS = 64,      /* buffer pool */
+};
+
+#endif

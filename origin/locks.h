@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * locks.h - every lock of the origin's daemon, in the order in which a thread
+ * may take them (lower first), and what each protects. See common/lock.h.
+ *
+ * SQLite handles are not shared: each thread opens its own.
+ */
+#ifndef STAGEFS_ORIGIN_LOCKS_H
+#define STAGEFS_ORIGIN_LOCKS_H
+
+enum origin_lock_level {
+	LOCK_DAEMON = 10, /* serve: what the loops and the scheduler share */
+	LOCK_PACING = 20, /* pacing: connections, budgets */
+	LOCK_METRICS = 30,
+};
+
+#endif
