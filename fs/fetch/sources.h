@@ -38,6 +38,13 @@ const char *sources_url(const struct sources *s, size_t i);
 int sources_pick(struct sources *s, const struct digest *digest,
 		 uint64_t now_ns, size_t *ret_i, uint64_t *ret_when_ns);
 
+/* The same, but for the sources whose bit is in `skip` (they said that they do
+ * not have it): -ENOENT if no other is left and none lied. */
+int sources_pick_except(struct sources *s, const struct digest *digest,
+			uint32_t skip, uint64_t now_ns, size_t *ret_i,
+			uint64_t *ret_when_ns);
+
+/* It gave what was asked for: no back-off. */
 void sources_worked(struct sources *s, size_t i, uint64_t now_ns);
 /* Connection, protocol or server failure: next back-off step. */
 void sources_failed(struct sources *s, size_t i, uint64_t now_ns,
