@@ -18,6 +18,14 @@
 
 /* Rejects duplicate members, nesting over 16, and anything after the end. */
 int jget_parse(const char *text, size_t n, json_t **ret, struct err *e);
+/*
+ * The same, with an own bound on what the parsed form may weigh: a value
+ * counts 1, an object or a list 4 more. Checked before anything is allocated:
+ * 64 MiB of "[],[],..." would become 4 GiB. jget_parse allows
+ * STAGEFS_JSON_MAX_WEIGHT.
+ */
+int jget_parse_bounded(const char *text, size_t n, size_t max_weight,
+		       json_t **ret, struct err *e);
 
 int jget_u64(const json_t *o, const char *name, uint64_t max, uint64_t *ret,
 	     struct err *e);

@@ -39,6 +39,13 @@
 #define STAGEFS_DESCRIPTOR_MAX_IMAGES STAGEFS_CATALOG_MAX_ENTRIES
 #define STAGEFS_DESCRIPTOR_MAX_BYTES (64u << 20)
 
+/* Times in documents: seconds since 1970, the years -9999 to 9999. */
+#define STAGEFS_TIME_MAX_S INT64_C(253402300799)
+
+/* JSON: nesting, and what a parsed document may weigh (common/jget.h). */
+#define STAGEFS_JSON_MAX_DEPTH 16u
+#define STAGEFS_JSON_MAX_WEIGHT (4u << 20)
+
 #define STAGEFS_SERVERS_MAX 10000u
 
 #endif
