@@ -12,6 +12,12 @@
 
 #include "common/db.h"
 
+static inline void cleanup_db(struct db **db)
+{
+	db_close(*db);
+}
+#define CLEAN_DB __attribute__((cleanup(cleanup_db)))
+
 /* `dir` is the store's folder. -ENOENT: "not a store: run init". */
 int origindb_open(const char *dir, struct db **ret, struct err *e);
 /* Only for `init`: makes the file. */

@@ -8,7 +8,7 @@
 #include "origin/db/schema.h"
 
 static const char step_1[] =
-	/* uuid, revision (of the catalog), prefetch_rate, link, lead, ... */
+	/* uuid, prefetch_rate, link, lead, ... */
 	"CREATE TABLE setting(name TEXT PRIMARY KEY, value TEXT NOT NULL)"
 	" WITHOUT ROWID;"
 
@@ -17,7 +17,8 @@ static const char step_1[] =
 	 * number: never reused (AUTOINCREMENT), the root is 1. A new version
 	 * under an old name is a new row; the old one is removed=1. `fold` is
 	 * name_fold(name): two live names of one folder may not share it.
-	 * `revision` is that of the last change of the row.
+	 * `revision` is that of the last change of the row; all rows
+	 * that one transaction changes share one.
 	 */
 	"CREATE TABLE node("
 	" id INTEGER PRIMARY KEY AUTOINCREMENT,"
@@ -31,7 +32,12 @@ static const char step_1[] =
 	" digest BLOB,"
 	" added_s INTEGER NOT NULL,"
 	" revision INTEGER NOT NULL,"
-	" removed INTEGER NOT NULL DEFAULT 0);"
+	" removed INTEGER NOT NULL DEFAULT 0,"
+	/*
+	 * The object of a removed version stays in the store until then, so
+	 * that servers in the middle of it can finish.
+	 */
+	" keep_until_s INTEGER NOT NULL DEFAULT 0);"
 	"CREATE UNIQUE INDEX node_live ON node(parent, fold) WHERE removed=0;"
 	"CREATE INDEX node_revision ON node(revision);"
 	"CREATE INDEX node_digest ON node(digest) WHERE digest IS NOT NULL;"

@@ -8,6 +8,8 @@
  *	STORE/incoming/			half-done adds; emptied by the next run
  *	STORE/secret.pem, key.pub	Ed25519 pair, made by init
  *	STORE/serve.lock		flock of the one daemon
+ *	STORE/objects.lock		flock: shared while an add publishes,
+ *					alone for whoever removes objects
  *
  * A digest names content: the same bytes under two names are stored once. An
  * object is complete, fsynced and in place before the row that names it is
@@ -27,6 +29,7 @@
 struct store {
 	char *dir;
 	int dirfd, objects_fd, manifests_fd, incoming_fd;
+	int serve_fd; /* the daemon's lock, or -1 */
 	char uuid[UUID_TEXT];
 	struct sign_secret key;
 };
@@ -40,6 +43,21 @@ void store_close(struct store *s);
 /* The daemon's lock; -EBUSY: another one serves this store. Held until
  * store_close. */
 int store_lock_serve(struct store *s, struct err *e);
+
+static inline void cleanup_store(struct store **s)
+{
+	store_close(*s);
+}
+#define CLEAN_STORE __attribute__((cleanup(cleanup_store)))
+
+/*
+ * A lock file of the store; LOCK_SH or LOCK_EX, with LOCK_NB. Returns a
+ * descriptor that holds it until it is closed, or -errno (-EWOULDBLOCK).
+ */
+int store_lock_file(struct store *s, const char *name, int how);
+/* New files belong to the store's owner also when root makes them: the daemon
+ * has to read them. */
+int store_own(struct store *s, int fd);
 
 /* Read-only descriptors of published content. -ENOENT. */
 int store_open_object(struct store *s, const struct digest *d,
@@ -67,12 +85,16 @@ int node_find(struct db *db, const char *name, struct node *ret, struct err *e);
 int node_get(struct db *db, uint64_t id, struct node *ret, bool *ret_removed,
 	     struct err *e);
 uint64_t node_revision(struct db *db); /* of the catalog */
+/* Live nodes beneath the root, by whole name. `each` returns 0 to go on; its
+ * other values are returned. It may not change the database. */
+int node_each(struct db *db, int (*each)(const struct node *n, void *ctx),
+	      void *ctx, struct err *e);
 
 /*
  * One page of the catalog after `since`, not sealed; at most
  * STAGEFS_CATALOG_PAGE_ENTRIES rows, cut between two revisions' rows only
  * where more follow. `since` above the current revision gives a page whose
- * revision is below `since` (the server refuses it).
+ * revision is below `since` (the server refuses it). Not inside a transaction.
  */
 int catalog_page(struct store *s, struct db *db, uint64_t since,
 		 struct wire_catalog *ret, struct err *e);
