@@ -9,6 +9,6 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	return cli_main("stagefs-origin",
 			"Publishes images to production servers and plans "
-			"which server needs which image when.",
+			"which server needs which image when",
 			origin_options, origin_verbs(), NULL, argc, argv);
 }

@@ -38,8 +38,8 @@ static bool is_part(const char *name)
 	static const char *const part[] = {
 		".",	      "..",	    "objects",	     "manifests",
 		"incoming",   "secret.pem", "key.pub",	     "serve.lock",
-		"origin.db",  "init.lock",  "origin.db-wal", "origin.db-shm",
-		"lost+found", "objects.lock"};
+		"origin.db",  "lost+found", "origin.db-wal", "origin.db-shm",
+		"objects.lock"};
 
 	for (size_t i = 0; i < sizeof(part) / sizeof(part[0]); i++)
 		if (strcmp(name, part[i]) == 0)
@@ -70,7 +70,7 @@ static int check_only_parts(int dirfd, const char *dir, struct err *e)
 	return r;
 }
 
-/* Removes what an init that was killed has left of keys and database. */
+/* Anew, if an init that was killed has left some. */
 static int make_keys(int dirfd, const char *dir, struct err *e)
 {
 	CLEAN_FREE char *secret = NULL, *public = NULL;
@@ -144,23 +144,17 @@ static int make_parts(int dirfd, const char *dir, struct err *e)
 int store_init(const char *dir, struct err *e)
 {
 	CLEAN_FD int dirfd = dir_make(dir, STORE_MODE);
-	CLEAN_FD int lock = -1;
 	int r;
 
 	if (dirfd < 0)
 		return err_set(e, -dirfd, "%s: %s", dir, strerror(-dirfd));
+	/* Two at once: the second finds a store. */
+	if (flock(dirfd, LOCK_EX))
+		return err_set(e, errno, "%s: %s", dir, strerror(errno));
 	r = check_only_parts(dirfd, dir, e);
 	if (r)
 		return r;
-	lock = openat(dirfd, "init.lock", O_RDWR | O_CREAT | O_CLOEXEC,
-		      FILE_MODE);
-	if (lock < 0 || flock(lock, LOCK_EX))
-		return err_set(e, errno, "%s/init.lock: %s", dir,
-			       strerror(errno));
-	r = make_parts(dirfd, dir, e);
-	if (!r)
-		unlinkat(dirfd, "init.lock", 0);
-	return r;
+	return make_parts(dirfd, dir, e);
 }
 
 /* ---- opening ----------------------------------------------------------- */
