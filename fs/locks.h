@@ -14,8 +14,9 @@ enum fs_lock_level {
 	LOCK_STATUS = 12,    /* control socket: its connections */
 	LOCK_HANDLES = 20,   /* kernel: open modes by inode */
 	LOCK_NOTIFY = 22,    /* kernel: queue of notifications */
-	LOCK_READER = 30,    /* reader: table of streams, pump's queue */
+	LOCK_READER = 30,    /* reader: table of streams */
 	LOCK_STREAM = 32,    /* one stream: parked requests, windows, bufs */
+	LOCK_PUMP = 34,	     /* reader: queue of streams to look at */
 	LOCK_CATALOG = 40,   /* catalog: the tree */
 	LOCK_CACHE = 50,     /* cache: table of versions, space, order */
 	LOCK_VERSION = 52,   /* one version: bitmap, flags */

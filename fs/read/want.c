@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * want.c - turns what a stream wants into windows, most urgent first (R5):
+ * what parked reads lack, what readers will want next, the rest.
+ *
+ * The pump calls it whenever something changed; it looks at the whole state
+ * anew and keeps no plan of its own, so there is nothing that could disagree
+ * with what readers, cache and fetcher really have. Rejected: queues of wanted
+ * blocks per class, which have to be corrected at each seek and each answer.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "common/clock.h"
+#include "fs/read/stream.h"
+
+struct window *window_of_locked(struct stream *s, uint64_t block)
+{
+	struct window *w;
+
+	DL_FOREACH(s->windows, w)
+		if (block >= w->first && block < w->first + w->n)
+			return w;
+	return NULL;
+}
+
+static bool in_memory_locked(struct stream *s, uint64_t block)
+{
+	struct held *h;
+
+	HASH_FIND(hh, s->held, &block, sizeof(block), h);
+	return h != NULL;
+}
+
+/* First run of blocks in [from, end) that is neither stored, in memory nor in
+ * flight, at most `max` long; false if there is none. */
+static bool find_gap_locked(struct stream *s, uint64_t from, uint64_t end,
+			    uint64_t max, uint64_t *ret_first, uint64_t *ret_n)
+{
+	uint64_t b = from, n = 1;
+	struct window *w;
+
+	for (;;) {
+		b = version_next_missing(s->v, b, end);
+		if (b >= end)
+			return false;
+		w = window_of_locked(s, b);
+		if (w)
+			b = w->first + w->n;
+		else if (in_memory_locked(s, b))
+			b++;
+		else
+			break;
+	}
+	while (n < max && b + n < end && !version_has(s->v, b + n) &&
+	       !window_of_locked(s, b + n) && !in_memory_locked(s, b + n))
+		n++;
+	*ret_first = b;
+	*ret_n = n;
+	return true;
+}
+
+static void start_locked(struct stream *s, uint64_t first, uint64_t n,
+			 enum wire_class class_, uint64_t order)
+{
+	struct window *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return; /* the pump comes again */
+	w->s = stream_ref(s);
+	w->first = first;
+	w->n = n;
+	w->class_ = class_;
+	DL_APPEND(s->windows, w);
+	s->n_windows++;
+	work_begin(s->r);
+	w->fetch = fetch_start(s->r->cfg.fetch, version_manifest(s->v), first,
+			       n, class_, order, &arrive_owner, w);
+	if (w->fetch)
+		return;
+	DL_DELETE(s->windows, w);
+	s->n_windows--;
+	work_end(s->r);
+	free(w);
+	stream_put(s); /* not the last: the pump has one */
+}
+
+static uint64_t window_blocks(struct stream *s)
+{
+	uint64_t n = fetch_window_bytes(s->r->cfg.fetch) / s->block_bytes;
+
+	return n ? n : 1;
+}
+
+static void promote_locked(struct stream *s, struct window *w,
+			   enum wire_class class_)
+{
+	if (w->class_ <= class_)
+		return;
+	w->class_ = class_;
+	fetch_promote(s->r->cfg.fetch, w->fetch, class_);
+}
+
+static void want_wait_locked(struct stream *s, struct wait *wait)
+{
+	uint64_t end = wait->first + wait->n, first, n;
+	struct window *w;
+
+	for (uint64_t b = wait->first; b < end; b++) {
+		w = window_of_locked(s, b);
+		if (w && !wait->buf[b - wait->first])
+			promote_locked(s, w, CLASS_DEMAND);
+	}
+	while (s->n_windows < WINDOWS_DEMAND_MAX &&
+	       find_gap_locked(s, wait->first, end, wait->n, &first, &n))
+		start_locked(s, first, n, CLASS_DEMAND, 0);
+}
+
+/* R5, R7: nothing but what is touched until fill-after bytes were read. */
+static void want_ahead_locked(struct stream *s)
+{
+	uint64_t ahead = s->r->cfg.look_ahead_bytes, front, first, n;
+
+	if (s->read_bytes < s->r->cfg.fill_after_bytes || !s->opens)
+		return;
+	if (s->no_store && ahead > s->r->ring_max_bytes / 2)
+		ahead = s->r->ring_max_bytes / 2;
+	for (unsigned i = 0; runs_nth(&s->runs, i, &front); i++) {
+		uint64_t from = front / s->block_bytes;
+		uint64_t end = (front + ahead) / s->block_bytes;
+
+		if (end > s->n_blocks)
+			end = s->n_blocks;
+		while (s->n_windows < WINDOWS_MAX && from < end &&
+		       find_gap_locked(s, from, end, window_blocks(s), &first,
+				       &n))
+			start_locked(s, first, n, CLASS_LOOKAHEAD, 0);
+	}
+}
+
+static void want_rest_locked(struct stream *s)
+{
+	enum wire_class class_ = s->filling ? CLASS_FILL : CLASS_PREFETCH;
+	uint64_t order = 0, first, n;
+	struct prefetch *p;
+	bool wanted = s->filling;
+
+	if (s->no_store)
+		return;
+	DL_FOREACH(s->prefetches, p) {
+		if (p->cancelled || p->over)
+			continue;
+		wanted = true;
+		order = p->order;
+		if (p->class_ < class_)
+			class_ = p->class_;
+	}
+	while (wanted && s->n_windows < WINDOWS_MAX &&
+	       find_gap_locked(s, 0, s->n_blocks, window_blocks(s), &first, &n))
+		start_locked(s, first, n, class_, order);
+}
+
+void fill_start_locked(struct stream *s)
+{
+	if (s->filling || version_complete(s->v))
+		return;
+	s->filling = true;
+	version_pin(s->v);
+	stream_ref(s);
+}
+
+/* The caller holds another reference. */
+void fill_stop_locked(struct stream *s)
+{
+	if (!s->filling)
+		return;
+	s->filling = false;
+	version_unpin(s->v);
+	stream_put(s);
+}
+
+static void check_space_locked(struct stream *s, uint64_t now_ns)
+{
+	if (now_ns < s->space_retry_ns)
+		return;
+	s->no_store = !version_could_fit(s->v, RESERVE_READER);
+	s->space_retry_ns = now_ns + SPACE_RETRY_NS;
+}
+
+/* With no fill (no space) readers in sequence still want their look-ahead. */
+static bool wants_anything_locked(const struct stream *s)
+{
+	return s->parked || s->prefetches || s->filling ||
+	       (s->opens && s->read_bytes >= s->r->cfg.fill_after_bytes);
+}
+
+static void manifest_done(void *ctx, struct manifest *m, int error)
+{
+	struct stream *s = ctx;
+	struct reader *r = s->r;
+
+	lock_take(&s->lock);
+	s->manifest_new = m;
+	s->manifest_error = error;
+	s->manifest_over = true;
+	lock_give(&s->lock);
+	stream_ring(s);
+	stream_put(s);
+	work_end(r);
+}
+
+void want_locked(struct stream *s, uint64_t now_ns)
+{
+	struct wait *wait;
+
+	if (version_complete(s->v) || !wants_anything_locked(s))
+		return;
+	if (!version_manifest(s->v)) {
+		if (s->manifest_call ||
+		    (!s->parked && now_ns < s->fill_retry_ns))
+			return;
+		stream_ref(s);
+		work_begin(s->r);
+		s->manifest_call = fetch_manifest(
+			s->r->cfg.fetch, &version_ident(s->v)->digest,
+			CLASS_DEMAND, manifest_done, s);
+		return;
+	}
+	check_space_locked(s, now_ns);
+	DL_FOREACH(s->parked, wait)
+		want_wait_locked(s, wait);
+	if (s->no_store)
+		fill_stop_locked(s);
+	want_ahead_locked(s);
+	if (now_ns >= s->fill_retry_ns)
+		want_rest_locked(s);
+}
