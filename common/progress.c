@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -65,6 +66,18 @@ static void update_rate(struct progress *p, uint64_t now, uint64_t done)
 	p->last_done = done;
 }
 
+/* A line that wraps cannot be overwritten. */
+static void print_cut(const char *line)
+{
+	struct winsize w = {0};
+	int columns = 80;
+
+	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 1)
+		columns = w.ws_col;
+	fprintf(stderr, "\r%.*s\033[K", columns - 1, line);
+	fflush(stderr);
+}
+
 static void draw(struct progress *p, uint64_t now)
 {
 	char bar[BAR_WIDTH + 1], line[256];
@@ -90,8 +103,7 @@ static void draw(struct progress *p, uint64_t now)
 		 p->label, bar, (int)(part * 100), units_size(done, a),
 		 units_size(p->total, b),
 		 units_rate((uint64_t)p->bps, rate), left);
-	fprintf(stderr, "\r%s\033[K", line);
-	fflush(stderr);
+	print_cut(line);
 }
 
 static void maybe_draw(struct progress *p)

@@ -24,6 +24,7 @@
 
 #include "common/cleanup.h"
 #include "common/units.h"
+#include "common/utf8.h"
 
 #define HIDDEN SIZE_MAX
 
@@ -94,9 +95,10 @@ static int json_type(enum table_type type)
 	case TABLE_SIZE:
 	case TABLE_RATE:
 	case TABLE_PERCENT:
-		return SCOLS_JSON_NUMBER;
+	/* "Number" means printed as it is, and null if there is none; the
+	 * library's own boolean would print false then. */
 	case TABLE_BOOL:
-		return SCOLS_JSON_BOOLEAN;
+		return SCOLS_JSON_NUMBER;
 	case TABLE_TEXT:
 	case TABLE_TIME:
 		break;
@@ -106,7 +108,7 @@ static int json_type(enum table_type type)
 
 static bool to_the_right(enum table_type type)
 {
-	return json_type(type) == SCOLS_JSON_NUMBER;
+	return json_type(type) == SCOLS_JSON_NUMBER && type != TABLE_BOOL;
 }
 
 static int add_column(struct table *t, const struct table_column *col)
@@ -209,25 +211,9 @@ static void set(struct table *t, void *row, size_t col, const char *text)
 		t->no_memory = true;
 }
 
-/* Length of the well-formed UTF-8 character at `s` (RFC 3629), 0 if none. */
-static size_t utf8_length(const unsigned char *s)
-{
-	size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2
-		 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
-
-	for (size_t i = 1; i < n; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-		return 0; /* overlong, surrogate, above U+10FFFF */
-	return n;
-}
-
 void table_text(struct table *t, void *row, size_t col, const char *text)
 {
 	CLEAN_FREE char *clean = NULL;
-	unsigned char *s;
 
 	if (!text)
 		return;
@@ -236,18 +222,7 @@ void table_text(struct table *t, void *row, size_t col, const char *text)
 		t->no_memory = true;
 		return;
 	}
-	for (s = (unsigned char *)clean; *s;) {
-		size_t n = utf8_length(s);
-
-		if (n == 0 || *s < 0x20 || *s == 0x7f) {
-			*s++ = '?';
-		} else if (n == 2 && s[0] == 0xc2 && s[1] < 0xa0) {
-			*s++ = '?'; /* C1 controls */
-			*s++ = '?';
-		} else {
-			s += n;
-		}
-	}
+	utf8_clean(clean);
 	set(t, row, col, clean);
 }
 

@@ -65,7 +65,7 @@ static bool multiply(const struct number *n, uint64_t factor, uint64_t *ret)
 /* "", "B", "K", "KB", "KiB", ... The end of it, or NULL. */
 static const char *read_binary_unit(const char *s, uint64_t *ret_factor)
 {
-	static const char letter[] = "KMGTP";
+	static const char letter[] = "KMGTPE";
 	uint64_t factor = 1;
 	const char *at = NULL;
 
