@@ -24,6 +24,7 @@ enum fs_lock_level {
 	LOCK_FETCH = 60,     /* fetch: queues of windows, slots */
 	LOCK_SOURCES = 62,   /* sources: health and back-off */
 	LOCK_BUFS = 64,      /* buffer pool */
+	LOCK_HTTP = 66,      /* http: its lines (connections) */
 };
 
 #endif

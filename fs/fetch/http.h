@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * http.h - one HTTP exchange of a small document (catalog, orders, reports),
- * blocking, for the agent's threads. Shares curl and its settings with the
- * fetcher: those two files are the only users of libcurl.
+ * blocking, for the agent's threads. Shares curl's settings with the fetcher
+ * (curlset.h).
  *
  * Bounded: `max_bytes` of answer, `timeout_ms` in all, redirects to http(s)
  * only and at most 3. http_stop makes every call return -ECANCELED.
@@ -30,7 +30,7 @@ struct http_call {
 	size_t body_n;
 	const char *content_type;
 	const char *etag; /* If-None-Match, or NULL */
-	size_t max_bytes;
+	size_t max_bytes; /* of a body of 2xx; of others 1 KiB is kept */
 	uint32_t timeout_ms;
 };
 
@@ -48,8 +48,8 @@ void http_stop(struct http *h);
 
 /*
  * 0 for any complete answer, whatever its status; -ECONNREFUSED, -EHOSTUNREACH,
- * -ETIMEDOUT, -EPROTO (not HTTP, too long), -EACCES (TLS certificate),
- * -ECANCELED.
+ * -ECONNRESET (cut off), -ETIMEDOUT, -EPROTO (not HTTP, too long), -EACCES (TLS
+ * certificate), -ECANCELED, -ENOMEM. Any number of threads may call at once.
  */
 int http_do(struct http *h, const struct http_call *call,
 	    struct http_answer *ret, struct err *e);
