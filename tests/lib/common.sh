@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+# The verbs of the cases. A case starts with
+#
+#	. "$(dirname "$0")/../../lib/common.sh"
+#
+# and owns from there on: $T, a folder that goes with it; what it starts with
+# the verbs below; the mounts below $T. At its end, however it ends, mounts are
+# taken down, processes ended by their pid, and the case fails if it left one
+# behind, if a mount would not go, or if a sanitizer or a core spoke.
+#
+# Programs are taken from $STAGEFS_BUILD (default: build/release).
+
+set -Eeuo pipefail
+
+TESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+TOP=$(dirname "$TESTS")
+STAGEFS_BUILD=${STAGEFS_BUILD:-$TOP/build/release}
+PATH=$STAGEFS_BUILD/fs:$STAGEFS_BUILD/origin:$PATH
+ORIGIN_BIN=$STAGEFS_BUILD/origin/stagefs-origin
+STAGEFS_BIN=$STAGEFS_BUILD/fs/stagefs
+MOUNT_BIN=$STAGEFS_BUILD/fs/mount.stagefs
+export LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
+
+[ "$(id -u)" = 0 ] || { echo "this case needs root"; exit 77; }
+
+T=$(mktemp -d "${TMPDIR:-/tmp}/stagefs-case.XXXXXX")
+STORE=$T/store
+SANITIZER_LOG=$T/sanitizer
+export ASAN_OPTIONS=log_path=$SANITIZER_LOG:detect_leaks=1:abort_on_error=0:exitcode=99
+export UBSAN_OPTIONS=log_path=$SANITIZER_LOG:print_stacktrace=1
+export TSAN_OPTIONS=log_path=$SANITIZER_LOG:exitcode=99:suppressions=$TESTS/lib/tsan.supp
+ulimit -c 0
+PIDS=()		# what we started ourselves, to be ended
+ORIGIN_PID=
+PORT=
+
+say() { printf '%s: %s\n' "$(basename "$0" .sh)" "$*"; }
+
+fail()
+{
+	say "FAILED: $*" >&2
+	exit 1
+}
+
+# What is mounted below $T, deepest first.
+mounts_below()
+{
+	awk -v t="$T/" 'index($5, t) == 1 { print $5 }' /proc/self/mountinfo |
+		sort -r
+}
+
+# Every process whose executable is one of ours and whose command line or
+# environment names $T.
+processes_left()
+{
+	local p
+	for p in /proc/[0-9]*; do
+		case $(readlink "$p/exe" 2>/dev/null) in
+		"$STAGEFS_BUILD"/*) ;;
+		*) continue ;;
+		esac
+		tr '\0' '\n' < "$p/cmdline" 2>/dev/null |
+			grep -qF "$T" && echo "${p#/proc/}"
+	done
+	return 0
+}
+
+case_end()
+{
+	local status=$? m p left
+	trap - EXIT ERR INT TERM
+	set +eE
+	for m in $(mounts_below); do
+		if ! timeout 20 umount "$m" 2>> "$T/umount.err"; then
+			timeout 20 umount -l "$m"
+			case_left="$case_left mount:$m"
+		fi
+	done
+	for p in "${PIDS[@]}"; do kill "$p" 2>/dev/null; done
+	for p in "${PIDS[@]}"; do
+		timeout 10 tail --pid="$p" -f /dev/null 2>/dev/null ||
+			{ kill -9 "$p"; case_left="$case_left process:$p"; }
+		wait "$p" 2>/dev/null
+	done
+	for _ in $(seq 50); do
+		left=$(processes_left)
+		[ -z "$left" ] && break
+		sleep 0.1
+	done
+	for p in $left; do
+		case_left="$case_left process:$p:$(tr '\0' ' ' < "/proc/$p/cmdline")"
+		kill -9 "$p"
+	done
+	if [ "$status" = 0 ] && [ -n "$case_left" ]; then
+		say "FAILED: left behind:$case_left"
+		cat "$T/umount.err" 2>/dev/null
+		status=1
+	fi
+	if ls "$SANITIZER_LOG"* > /dev/null 2>&1; then
+		say "FAILED: a sanitizer spoke:"
+		head -n 80 "$SANITIZER_LOG"*
+		status=1
+	fi
+	if [ "$status" != 0 ] && [ "$status" != 77 ]; then
+		for p in "$T"/*.log; do
+			[ -s "$p" ] && { echo "--- $(basename "$p")"; tail -n 40 "$p"; }
+		done
+	fi
+	rm -rf "$T"
+	exit $status
+}
+case_left=
+trap case_end EXIT
+trap 'echo "$0:$LINENO: $BASH_COMMAND: status $?" >&2' ERR
+trap 'exit 130' INT TERM
+
+# ---- checks ---------------------------------------------------------------
+
+# eventually SECONDS COMMAND...: until it succeeds. The time is a limit for a
+# broken program, never a measurement.
+eventually()
+{
+	local end=$(($(date +%s) + $1))
+	shift
+	until "$@" > "$T/eventually.out" 2>&1; do
+		[ "$(date +%s)" -lt "$end" ] ||
+			{ cat "$T/eventually.out" >&2; fail "never came true: $*"; }
+		sleep 0.05
+	done
+}
+
+# refused 'REGEX' COMMAND...: fails with exactly one line on stderr, which
+# matches. Its exit status is in $status.
+refused()
+{
+	local pattern=$1
+	shift
+	status=0
+	"$@" > "$T/refused.out" 2> "$T/refused.err" || status=$?
+	[ "$status" != 0 ] || fail "should have been refused: $*"
+	[ "$status" -lt 99 ] || fail "status $status, crashed? $*: $(cat "$T/refused.err")"
+	[ "$(wc -l < "$T/refused.err")" = 1 ] ||
+		fail "not one line: $*: $(cat "$T/refused.err")"
+	grep -Eq -- "$pattern" "$T/refused.err" ||
+		fail "$*: said '$(cat "$T/refused.err")', expected /$pattern/"
+}
+
+equal() { [ "$1" = "$2" ] || fail "'$1' is not '$2' ${3:+($3)}"; }
+sum() { sha256sum < "$1" | cut -c 1-64; }
+same_bytes() { equal "$(sum "$1")" "$(sum "$2")" "$1 and $2 differ"; }
+
+free_port()
+{
+	/usr/bin/python3 -c 'import socket
+s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# random_file PATH BYTES SEED: reproducible, not compressible.
+random_file()
+{
+	openssl enc -aes-128-ctr -nosalt -pass "pass:$3" -pbkdf2 -iter 1 \
+		-in /dev/zero 2>/dev/null | head -c "$2" > "$1"
+}
+
+# ---- the origin -----------------------------------------------------------
+
+origin() { "$ORIGIN_BIN" -C "$STORE" "$@"; }
+
+origin_start()
+{
+	[ -d "$STORE" ] || origin init > /dev/null
+	PORT=${PORT:-$(free_port)}
+	"$ORIGIN_BIN" -C "$STORE" serve --listen "127.0.0.1:$PORT" "$@" \
+		>> "$T/origin.log" 2>&1 &
+	ORIGIN_PID=$!
+	PIDS+=("$ORIGIN_PID")
+	URL=http://127.0.0.1:$PORT
+	eventually 20 curl -fsS "$URL/healthz"
+}
+
+origin_stop()
+{
+	local p keep=()
+	kill "${1:--TERM}" "$ORIGIN_PID"
+	wait "$ORIGIN_PID" || :
+	for p in "${PIDS[@]}"; do [ "$p" = "$ORIGIN_PID" ] || keep+=("$p"); done
+	PIDS=("${keep[@]}")
+	ORIGIN_PID=
+}
+
+# Bytes of images that left the origin since it started.
+origin_sent()
+{
+	curl -fsS "$URL/metrics" |
+		awk '/^stagefs_origin_data_bytes_total/ { n += $2 } END { printf "%d\n", n }'
+}
+
+# ---- a production server --------------------------------------------------
+
+# mount_fs NAME [OPTIONS]: at $T/NAME with cache $T/NAME.cache. More options
+# override.
+mount_fs()
+{
+	local name=$1 options=${2:-}
+	mkdir -p "$T/$name"
+	"$MOUNT_BIN" "${MOUNT_URL:-$URL}" "$T/$name" -o \
+		"name=$name,cache=$T/$name.cache,capacity=1G,min-free=0,log=$T/$name.log,user=root${options:+,$options}"
+}
+
+umount_fs() { timeout 20 umount "$T/$1"; }
+
+# status_of NAME JQ: from `stagefs status --json`.
+status_of() { "$STAGEFS_BIN" status --json "$T/$1" | jq -r "$2"; }
+
+# has_image NAME IMAGE: it is in the mount's listing.
+has_image() { [ -e "$T/$1/$2" ]; }
+
+# image_is NAME IMAGE STATE
+image_is() { [ "$(getfattr --only-values -n user.stagefs.state "$T/$1/$2")" = "$3" ]; }

@@ -1,0 +1,86 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Everything: packages, builds, unit tests, fuzz corpora, lint, cases.
+#
+#	sudo tests/run.sh [--long] [--only REGEX] [--build-only]
+#
+# --long runs the storms too (label "long"); --only runs the tests whose name
+# matches. Builds lie in build/{release,asan,tsan}. Ends with CTest's summaries
+# and one line "N passed, N failed".
+
+set -eu
+cd "$(dirname "$0")/.."
+top=$PWD
+long=0 only='' build_only=0
+while [ $# -gt 0 ]; do
+	case $1 in
+	--long) long=1 ;;
+	--only) only=$2; shift ;;
+	--build-only) build_only=1 ;;
+	-h | --help) sed -n 's/^# \{0,1\}//; 3,10p' "$0"; exit 0 ;;
+	*) echo "run.sh: unknown option $1: see --help" >&2; exit 2 ;;
+	esac
+	shift
+done
+
+[ "$(id -u)" = 0 ] || { echo "run.sh: the tests mount file systems: run it with sudo" >&2; exit 1; }
+
+# ---- packages
+missing=
+while read -r kind package; do
+	case $kind in build | test) ;; *) continue ;; esac
+	dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
+		missing="$missing $package"
+done < tests/lib/packages
+if [ -n "$missing" ]; then
+	echo "installing:$missing"
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get update -qq
+	# shellcheck disable=SC2086
+	apt-get install -y -qq --no-install-recommends $missing > /tmp/stagefs-apt.log 2>&1 ||
+		{ tail -20 /tmp/stagefs-apt.log; exit 1; }
+fi
+[ -e /dev/fuse ] || modprobe fuse 2>/dev/null || :
+
+# ---- builds
+build()
+{
+	local dir=build/$1
+	shift
+	cmake -S . -B "$dir" -G Ninja "$@" > "$dir.log" 2>&1 || { cat "$dir.log"; return 1; }
+	ninja -C "$dir" > "$dir.log" 2>&1 || { grep -E 'error|warning|FAILED' "$dir.log" || tail -30 "$dir.log"; return 1; }
+	echo "built $dir"
+}
+mkdir -p build
+build release -DCMAKE_BUILD_TYPE=RelWithDebInfo
+build asan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 -DSTAGEFS_SANITIZE=address
+build tsan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 -DSTAGEFS_SANITIZE=thread
+[ $build_only = 0 ] || exit 0
+
+# ---- tests: everything on the release build; all but lint once more under
+# ASan+UBSan; units under TSan.
+status=0
+passed=0 failed=0
+run()
+{
+	local dir=$1 log
+	shift
+	log=$top/build/$(basename "$dir").ctest.log
+	echo "=== $dir"
+	ctest --test-dir "$dir" --output-on-failure -j "$(nproc)" --timeout 600 \
+		${only:+-R "$only"} "$@" 2>&1 | tee "$log" | grep -vE '^ +Start |^[0-9]+/[0-9]+ Test .* Passed' || :
+	local bad
+	bad=$(sed -n 's/.*, \([0-9]*\) tests failed out of \([0-9]*\)$/\1 \2/p' "$log")
+	[ -n "$bad" ] || { [ -n "$only" ] || status=1; return 0; }
+	# shellcheck disable=SC2086
+	set -- $bad
+	failed=$((failed + $1)) passed=$((passed + $2 - $1))
+	[ "$1" = 0 ] || status=1
+}
+skip='^long$'
+[ $long = 0 ] || skip='^$'
+run build/release -LE "$skip"
+run build/asan -L 'unit|fuzz|case' -LE "$skip"
+run build/tsan -L 'unit|tsan' -LE "$skip"
+echo "$passed passed, $failed failed"
+exit $status
