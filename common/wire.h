@@ -7,7 +7,9 @@
  * names or digests give -EPROTO and a line that says what; unknown members are
  * ignored (room for later versions); "format" above 1 is -EPROTONOSUPPORT.
  * No pointer in a decoded struct outlives its wire_*_free. Times are seconds
- * since 1970. The only users of jansson besides common/jget.h.
+ * since 1970, and between the years -9999 and 9999: encoders cut what is
+ * beyond, so INT64_MAX may stand for "for ever". wire_*.c are the only users of
+ * jansson besides common/jget.h.
  */
 #ifndef STAGEFS_COMMON_WIRE_H
 #define STAGEFS_COMMON_WIRE_H
@@ -168,8 +170,8 @@ struct wire_image {
 /*
  * `base` 0: a full descriptor. Else: changes since the one with seq `base`
  * (images that changed, ids that are gone); the origin answers 409 if the
- * last one it has is not `base`, and the server sends a full one. `seq` grows
- * within one `boot` (random per start of the worker).
+ * last one it has is not `base`, and the server sends a full one. `seq` starts
+ * at 1 and grows within one `boot` (random per start of the worker).
  */
 struct wire_descriptor {
 	char store[UUID_TEXT];
