@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pace.h - the arithmetic of pacing: how much prefetch may send, and how that
+ * is shared. Pure: no sockets, no clock, no lock. pacing.h measures, calls
+ * this four times a second and applies the outcome.
+ *
+ * Rates are bytes per second; RATE_UNLIMITED (units.h) is "no limit", 0 is
+ * "none". Readers' traffic is demand, look-ahead and fill together: all that
+ * goes before prefetch (R5).
+ */
+#ifndef STAGEFS_ORIGIN_HTTP_PACE_H
+#define STAGEFS_ORIGIN_HTTP_PACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PACE_TICKS_PER_S 4
+
+/* Prefetch is never squeezed below this by other traffic, or a plan would
+ * starve on a busy line. A time table that says less is obeyed. */
+#define PACE_FLOOR_BPS (UINT64_C(1) << 20)
+/* What a transfer that has begun gets at the least. */
+#define PACE_FLOW_MIN_BPS (UINT64_C(16) << 10)
+
+/* ---- the budget of all prefetch together ------------------------------- */
+
+struct pace_input {
+	uint64_t table_bps;    /* time table, now */
+	uint64_t link_bps;     /* of the interface; RATE_UNLIMITED: not known */
+	uint64_t other_bps;    /* on the interface, and not ours */
+	uint64_t reader_bps;   /* measured over the last second */
+	uint64_t prefetch_bps; /* the same */
+};
+
+/* Zeroed at the start. */
+struct pace {
+	bool yielding;
+	uint64_t yield_bps;
+};
+
+/*
+ * The budget until the next tick.
+ *
+ * With a link rate: what the others leave of it. While readers are served a
+ * quarter of that stays free, so that their share can grow: a link that is
+ * exactly full would look content to both.
+ *
+ * Without one, nobody knows what the line can carry. While readers are served,
+ * prefetch falls to an eighth of what it had, at once, and when they are done
+ * grows by a quarter each tick (ten times in 2.5 s) until it meets its table.
+ */
+uint64_t pace_budget(struct pace *p, const struct pace_input *in);
+
+/* ---- sharing it -------------------------------------------------------- */
+
+/* The transfers of one server. */
+struct pace_group {
+	uint64_t cap_bps; /* the server's own time table, now */
+	unsigned n_flows; /* > 0 */
+	uint64_t flow_bps; /* out: each of them */
+};
+
+/*
+ * Equal shares of `budget_bps` per flow; what a group cannot use under its cap
+ * goes to the others (max-min fair). No flow gets less than PACE_FLOW_MIN_BPS.
+ * Changes the order of `g`.
+ */
+void pace_share(uint64_t budget_bps, struct pace_group *g, size_t n);
+
+/* ---- measuring --------------------------------------------------------- */
+
+/* A rate over about the last second, out of a counter that only grows. */
+struct pace_meter {
+	unsigned n;
+	struct {
+		uint64_t time_ns, total;
+	} sample[PACE_TICKS_PER_S + 1]; /* newest first */
+};
+
+/* Once a tick; 0 for the first. A counter that went back starts anew. */
+uint64_t pace_measure(struct pace_meter *m, uint64_t now_ns, uint64_t total);
+
+#endif
