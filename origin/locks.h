@@ -12,6 +12,7 @@ enum origin_lock_level {
 	LOCK_DAEMON = 10, /* serve: what the loops and the scheduler share */
 	LOCK_PACING = 20, /* pacing: connections, budgets */
 	LOCK_METRICS = 30,
+	LOCK_ZONES = 40, /* zone: libical's tables of time zones */
 };
 
 #endif

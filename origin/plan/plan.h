@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * plan.h - entries of the production plan: "server S needs image I at T
+ * (until U, repeating R)", in the table `plan`.
+ */
+#ifndef STAGEFS_ORIGIN_PLAN_PLAN_H
+#define STAGEFS_ORIGIN_PLAN_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/db.h"
+#include "origin/plan/repeat.h"
+#include "origin/plan/zone.h"
+
+#define PLAN_ENTRIES_MAX 1000000
+#define PLAN_PRIORITY_MAX 1000 /* and as much below 0 */
+
+struct plan_entry {
+	int64_t entry; /* its number; given by plan_add */
+	char server[64];
+	char *image; /* a name, resolved anew at each occurrence */
+	int64_t at_s, until_s; /* of the first occurrence; until 0: open end */
+	char zone[ZONE_MAX];
+	char repeat[REPEAT_TEXT_MAX + 1]; /* RRULE, "": once */
+	int64_t priority;		  /* higher first on a tie */
+	int64_t created_s, removed_s;
+};
+void plan_entry_clear(struct plan_entry *p);
+void plan_entries_free(struct plan_entry *p, size_t n);
+
+/* The dates of the entry, for repeat_list; borrows its texts. */
+struct repeat plan_repeat(const struct plan_entry *p);
+
+/* -EINVAL: a bad name, `until` not after `at`, a rule that is none. Does not
+ * look whether server and image exist. Sets p->entry. */
+int plan_add(struct db *db, struct plan_entry *p, int64_t now_s,
+	     struct err *e);
+/* -ENOENT. Also a removed one (removed_s is set). */
+int plan_get(struct db *db, int64_t entry, struct plan_entry *ret,
+	     struct err *e);
+/* All that are not removed, or with `all` these too; malloc'd. */
+int plan_list(struct db *db, bool all, struct plan_entry **ret, size_t *ret_n,
+	      struct err *e);
+/* The row stays, marked: jobs and the log refer to it. -ENOENT: no such entry
+ * or removed already. */
+int plan_remove(struct db *db, int64_t entry, int64_t now_s, struct err *e);
+
+#endif
