@@ -89,14 +89,16 @@ static int read_to_end(int fd, size_t max, char **ret, size_t *ret_n)
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	if (st.st_size > 0 && (uint64_t)st.st_size > max)
+	if (S_ISREG(st.st_mode) && (uint64_t)st.st_size > max)
 		return -EFBIG;
 	for (;;) {
 		ssize_t got;
 
 		if (n == room) {
 			size_t more = room ? room * 2
-					   : (size_t)st.st_size + 1024;
+				      : S_ISREG(st.st_mode)
+					      ? (size_t)st.st_size + 1024
+					      : 4096;
 			char *p = more < room ? NULL : realloc(data, more + 1);
 
 			if (!p)
