@@ -50,6 +50,8 @@ void catalog_store(struct catalog *c, char out[UUID_TEXT]);
 /* Generation of all inodes but the root (0): from the store's UUID, never 0. */
 uint64_t catalog_generation(struct catalog *c);
 uint64_t catalog_count(struct catalog *c);
+/* The key that is pinned or was trusted first; false before there is one. */
+bool catalog_key(struct catalog *c, struct sign_public *ret);
 
 struct catalog_change {
 	uint64_t parent; /* where the name was or is */
@@ -86,7 +88,8 @@ int catalog_path(struct catalog *c, uint64_t id, char *out, size_t size);
  * Children in order of name (bytes), those after `cookie`: 0 starts, else a
  * child's id as given before, even if that child is gone meanwhile. `each`
  * returns false to stop; it is called under the catalog's lock and must only
- * copy. -ENOENT, -ENOTDIR.
+ * copy. -ENOENT (no such folder, or a cookie that was never given or is long
+ * forgotten), -ENOTDIR.
  */
 int catalog_readdir(struct catalog *c, uint64_t dir, uint64_t cookie,
 		    bool (*each)(void *ctx, const char *name,
