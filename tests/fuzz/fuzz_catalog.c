@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A page that is taken is written and read again as the same page. */
+#include "tests/fuzz/fuzz.h"
+#include "tests/unit/common/wire_random.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	struct wire_catalog doc, again;
+	struct err e = {{0}};
+	char *json = NULL;
+	size_t json_n = 0;
+
+	fuzz_accepted = wire_catalog_decode((const char *)data, n, &doc, &e) == 0;
+	if (!fuzz_accepted) {
+		FUZZ_MUST(e.text[0]);
+		return 0;
+	}
+	FUZZ_MUST(wire_catalog_encode(&doc, &json, &json_n) == 0);
+	FUZZ_MUST(wire_catalog_decode(json, json_n, &again, &e) == 0);
+	FUZZ_MUST(same_catalog(&doc, &again));
+	wire_catalog_free(&doc);
+	wire_catalog_free(&again);
+	free(json);
+	return 0;
+}
