@@ -188,7 +188,9 @@ static int get_all(const json_t *o, struct wire_catalog *c, struct err *e)
 				  &removed, e);
 	if (r < 0)
 		return r;
-	if (c->revision < c->since)
+	/* A last page that leads back is how an origin that lost its newest
+	 * revisions answers: whoever applies it refuses it as such. */
+	if (c->more && c->revision < c->since)
 		return err_set(e, EPROTO, "revision %llu is before %llu",
 			       (unsigned long long)c->revision,
 			       (unsigned long long)c->since);
