@@ -14,6 +14,7 @@ enum fs_lock_level {
 	LOCK_STATUS = 12,    /* control socket: its connections */
 	LOCK_HANDLES = 20,   /* kernel: open modes by inode */
 	LOCK_NOTIFY = 22,    /* kernel: queue of notifications */
+	LOCK_PARKED = 24,    /* kernel: list of parked reads */
 	LOCK_READER = 30,    /* reader: table of streams */
 	LOCK_STREAM = 32,    /* one stream: parked requests, windows, bufs */
 	LOCK_PUMP = 34,	     /* reader: queue of streams to look at */

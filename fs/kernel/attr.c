@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * attr.c - attributes and entries of catalog nodes.
+ *
+ * st_ino is the node id is the origin's id. Everything is owned by root and
+ * readable by all: who may read the images is decided by NFS and SMB in front
+ * of the mount. st_blocks tells what is stored here, so `du` shows it.
+ */
+#include "fs/kernel/ops.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+#define BLOCK_UNIT_BYTES 512
+
+static uint64_t stored_bytes(struct kernel *k, uint64_t id)
+{
+	struct version_info info;
+
+	if (cache_info(k->cfg.cache, id, &info) < 0)
+		return 0;
+	return info.stored_bytes;
+}
+
+void attr_fill(struct kernel *k, const struct catalog_node *node,
+	       struct stat *ret)
+{
+	struct stat st = {.st_ino = node->id, .st_blksize = 1 << 20};
+
+	if (node->is_dir) {
+		st.st_mode = S_IFDIR | 0555;
+		st.st_nlink = 2 + node->n_dirs;
+	} else {
+		st.st_mode = S_IFREG | 0444;
+		/* Also for a ghost: NFS takes 0 for "deleted". */
+		st.st_nlink = 1;
+		st.st_size = (off_t)node->size_bytes;
+		st.st_blocks = (blkcnt_t)((stored_bytes(k, node->id) +
+					   BLOCK_UNIT_BYTES - 1) /
+					  BLOCK_UNIT_BYTES);
+	}
+	st.st_mtim.tv_sec = node->mtime_s;
+	st.st_atim = st.st_mtim;
+	st.st_ctim = st.st_mtim;
+	*ret = st;
+}
+
+/*
+ * The kernel keeps 32 bits of a generation (inode->i_generation) and puts
+ * them into NFS handles; the root's is 0 there, whatever is said.
+ */
+static uint64_t generation(struct kernel *k, uint64_t id)
+{
+	uint64_t g = catalog_generation(k->cfg.catalog);
+	uint32_t folded = (uint32_t)(g ^ g >> 32);
+
+	if (id == CATALOG_ROOT)
+		return 0;
+	return folded ? folded : 1;
+}
+
+void attr_entry(struct kernel *k, const struct catalog_node *node,
+		struct fuse_entry_param *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->ino = node->id;
+	ret->generation = generation(k, node->id);
+	ret->attr_timeout = KERNEL_VALID_S;
+	ret->entry_timeout = KERNEL_VALID_S;
+	attr_fill(k, node, &ret->attr);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * channel.h - /dev/fuse as libfuse sees it (DESIGN.md section 7).
+ *
+ * A FUSE connection starts with one INIT request, which the kernel sends once
+ * in its life. The first worker's channel keeps it in the session area; the
+ * channel of a later worker gives that copy to libfuse as its first message,
+ * keeps libfuse's reply from the kernel, which has one already, and then asks
+ * the kernel to repeat every request that the dead worker had taken.
+ *
+ * One descriptor, shared by all threads: requests taken through a cloned one
+ * die with it (fs/fuse/dev.c, fuse_dev_release).
+ */
+#ifndef STAGEFS_FS_KERNEL_CHANNEL_H
+#define STAGEFS_FS_KERNEL_CHANNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct session_area;
+
+struct channel {
+	struct session_area *session;
+	bool replay;	      /* the first read gives the kept INIT */
+	uint64_t init_unique; /* of the INIT in work, 0: none */
+};
+
+/* Looks at the session area. -EPROTO if it is not ours. */
+int channel_init(struct channel *c, struct session_area *session);
+
+/*
+ * Read and write of struct fuse_custom_io, on `fd`. Until the INIT has been
+ * answered only one thread may call them.
+ */
+ssize_t channel_read(struct channel *c, int fd, void *buf, size_t n);
+ssize_t channel_writev(struct channel *c, int fd, struct iovec *iov, int n);
+
+/*
+ * Asks the kernel to repeat what an earlier worker took, and to look up all
+ * names again (what the earlier one was to notify may be lost). Does nothing
+ * for the first worker. -EOPNOTSUPP: this kernel (< 6.9) cannot.
+ */
+int channel_resume(struct channel *c, int fd);
+
+#endif

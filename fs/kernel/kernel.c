@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kernel.c - a libfuse session that neither mounts nor unmounts: the
+ * supervisor has done the one and whoever wants to does the other.
+ *
+ * The first message, INIT, is taken and answered before the loop's threads
+ * start: with a replayed INIT another thread could otherwise take a client's
+ * request meanwhile, and libfuse would refuse it with EIO.
+ */
+#include "fs/kernel/ops.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "fs/locks.h"
+#include "fs/supervisor/wire.h"
+
+/* Hits only: reads that wait hold no thread. Started when needed. */
+#define LOOP_THREADS 16
+
+static int ident_of(void *ctx, uint64_t id, struct version_ident *ret)
+{
+	struct kernel *k = ctx;
+	struct catalog_node node;
+
+	if (catalog_get(k->cfg.catalog, id, &node) < 0)
+		return -ESTALE;
+	if (node.is_dir)
+		return -EISDIR;
+	*ret = (struct version_ident){.id = id,
+				      .digest = node.digest,
+				      .size_bytes = node.size_bytes,
+				      .block_bytes = node.block_bytes};
+	/* Of a ghost there may be no path any more: only messages miss it. */
+	if (catalog_path(k->cfg.catalog, id, ret->name, sizeof(ret->name)) < 0)
+		snprintf(ret->name, sizeof(ret->name), "#%llu",
+			 (unsigned long long)id);
+	return 0;
+}
+
+/* ---- the channel as libfuse's I/O --------------------------------------- */
+
+static ssize_t io_read(int fd, void *buf, size_t n, void *userdata)
+{
+	struct kernel *k = userdata;
+
+	return channel_read(&k->channel, fd, buf, n);
+}
+
+static ssize_t io_writev(int fd, struct iovec *iov, int n, void *userdata)
+{
+	struct kernel *k = userdata;
+
+	return channel_writev(&k->channel, fd, iov, n);
+}
+
+static void fuse_says(enum fuse_log_level level, const char *fmt, va_list ap)
+{
+	char text[512];
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	text[strcspn(text, "\n")] = 0;
+	if (level <= FUSE_LOG_ERR)
+		log_err("kernel", "%s", text);
+	else
+		log_debug("kernel", "%s", text);
+}
+
+static int make_session(struct kernel *k)
+{
+	static const struct fuse_custom_io io = {.read = io_read,
+						 .writev = io_writev};
+	char max_read[40];
+	char *argv[] = {(char[]){"stagefs"}, (char[]){"-o"}, max_read, NULL};
+	struct fuse_args args = FUSE_ARGS_INIT(3, argv);
+	int r;
+
+	/* libfuse insists on hearing it here as well as in op_init. */
+	snprintf(max_read, sizeof(max_read), "max_read=%u",
+		 KERNEL_READ_MAX_BYTES);
+	fuse_set_log_func(fuse_says);
+	k->session = fuse_session_new(&args, &kernel_ops, sizeof(kernel_ops),
+				      k);
+	fuse_opt_free_args(&args);
+	if (!k->session)
+		return -ENOMEM;
+	r = fuse_session_custom_io(k->session, &io, k->cfg.fuse_fd);
+	return r < 0 ? r : 0;
+}
+
+/* ---- what the kernel has to forget --------------------------------------- */
+
+/* Errors: ENOENT is the usual one, the kernel had not cached it. */
+static void tell_entry(void *ctx, uint64_t parent, const char *name)
+{
+	struct kernel *k = ctx;
+
+	fuse_lowlevel_notify_inval_entry(k->session, parent, name,
+					 strlen(name));
+}
+
+static void tell_inode(void *ctx, uint64_t id)
+{
+	struct kernel *k = ctx;
+
+	/* A negative offset: attributes only, the pages stay. */
+	fuse_lowlevel_notify_inval_inode(k->session, id, -1, 0);
+}
+
+void kernel_names_changed(struct kernel *k, const struct catalog_change *ch,
+			  size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		notify_entry(k->notify, ch[i].parent, ch[i].name);
+		notify_inode(k->notify, ch[i].parent);
+	}
+}
+
+void kernel_attr_changed(struct kernel *k, uint64_t id)
+{
+	notify_inode(k->notify, id);
+}
+
+/* ---- life ----------------------------------------------------------------- */
+
+int kernel_new(const struct kernel_config *cfg, struct kernel **ret,
+	       struct err *e)
+{
+	static const struct notify_target target = {.entry = tell_entry,
+						    .inode = tell_inode};
+	struct kernel *k = calloc(1, sizeof(*k));
+	int r = -ENOMEM;
+
+	if (!k)
+		return err_set(e, ENOMEM, "out of memory");
+	k->cfg = *cfg;
+	lock_init(&k->parked_lock, LOCK_PARKED);
+	cond_init(&k->parked_none);
+	r = channel_init(&k->channel, cfg->session);
+	if (r < 0) {
+		err_set(e, -r, "the session area is of another version");
+		goto fail;
+	}
+	r = handles_new(cfg->reader, ident_of, k, &k->handles);
+	if (r == 0)
+		r = make_session(k);
+	if (r == 0)
+		r = notify_new(&target, k, &k->notify);
+	if (r < 0) {
+		err_set(e, -r, "cannot make the FUSE session: %s",
+			strerror(-r));
+		goto fail;
+	}
+	*ret = k;
+	return 0;
+fail:
+	kernel_free(k);
+	return r;
+}
+
+static int take_init(struct kernel *k)
+{
+	struct fuse_buf buf = {0};
+	int r;
+
+	/* Killed after it had read INIT and before it had kept it: the one
+	 * that died still owes the answer, so have it repeated first. */
+	if (!k->channel.replay)
+		channel_resume(&k->channel, k->cfg.fuse_fd);
+	do
+		r = fuse_session_receive_buf(k->session, &buf);
+	while (r == -EINTR);
+	if (r > 0) {
+		fuse_session_process_buf(k->session, &buf);
+		r = fuse_session_exited(k->session) ? -EPROTO : 1;
+	}
+	free(buf.mem);
+	return r;
+}
+
+int kernel_serve(struct kernel *k, void (*serving)(void *ctx), void *ctx)
+{
+	struct fuse_loop_config *loop;
+	int r = take_init(k);
+
+	if (r <= 0)
+		return r; /* 0: unmounted before it was served */
+	r = channel_resume(&k->channel, k->cfg.fuse_fd);
+	if (r < 0)
+		log_err("kernel",
+			"this kernel (older than 6.9) cannot repeat requests: "
+			"those that the last worker had taken are lost");
+	serving(ctx);
+
+	loop = fuse_loop_cfg_create();
+	if (!loop)
+		return -ENOMEM;
+	fuse_loop_cfg_set_clone_fd(loop, 0);
+	fuse_loop_cfg_set_max_threads(loop, LOOP_THREADS);
+	fuse_loop_cfg_set_idle_threads(loop, LOOP_THREADS);
+	r = fuse_session_loop_mt(k->session, loop);
+	fuse_loop_cfg_destroy(loop);
+	return r;
+}
+
+void kernel_stop(struct kernel *k)
+{
+	notify_free(k->notify);
+	k->notify = NULL;
+	read_stop(k);
+	handles_free(k->handles);
+	k->handles = NULL;
+}
+
+void kernel_free(struct kernel *k)
+{
+	if (!k)
+		return;
+	notify_free(k->notify);
+	handles_free(k->handles);
+	if (k->session)
+		fuse_session_destroy(k->session);
+	cond_destroy(&k->parked_none);
+	lock_destroy(&k->parked_lock);
+	free(k);
+}
+
+void kernel_stats(struct kernel *k, struct kernel_stats *ret)
+{
+	struct kernel_stats s = {.open_files = handles_count(k->handles)};
+
+	lock_take(&k->parked_lock);
+	s.parked = k->n_parked;
+	lock_give(&k->parked_lock);
+	*ret = s;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kernel.h - the mount's side towards the kernel (DESIGN.md section 7).
+ *
+ *	kernel_new	handles, notify thread, libfuse session on the channel
+ *	kernel_serve	INIT (or its replay), then requests until the umount
+ *	kernel_stop	no more notifications; parked reads answered; handles
+ *			closed
+ *	kernel_free
+ *
+ * All metadata comes from the catalog and the cache's index in memory (R8);
+ * reads of what is stored from the cache file; other reads are parked at the
+ * reader and cost no thread (R4).
+ */
+#ifndef STAGEFS_FS_KERNEL_KERNEL_H
+#define STAGEFS_FS_KERNEL_KERNEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "common/pool.h"
+#include "fs/cache/cache.h"
+#include "fs/catalog/catalog.h"
+#include "fs/read/reader.h"
+
+struct kernel;
+struct session_area;
+
+struct kernel_config {
+	struct catalog *catalog; /* these four outlive it */
+	struct cache *cache;
+	struct reader *reader;
+	struct pool *pool;
+	int fuse_fd;			/* taken over by kernel_new */
+	struct session_area *session;	/* outlives the process */
+};
+
+int kernel_new(const struct kernel_config *cfg, struct kernel **ret,
+	       struct err *e);
+/*
+ * `serving` is called once, when the kernel has its answer to INIT. Returns 0
+ * after an umount (by anybody), else -errno.
+ */
+int kernel_serve(struct kernel *k, void (*serving)(void *ctx), void *ctx);
+void kernel_stop(struct kernel *k);
+void kernel_free(struct kernel *k); /* NULL is fine */
+
+/* The two below may be called from any thread and with the catalog's and the
+ * cache's locks free; they only queue. */
+
+/* These names point elsewhere now (what catalog_apply returned). */
+void kernel_names_changed(struct kernel *k, const struct catalog_change *ch,
+			  size_t n);
+/* Stored bytes or state of this version changed: st_blocks, xattrs. */
+void kernel_attr_changed(struct kernel *k, uint64_t id);
+
+struct kernel_stats {
+	uint64_t open_files, parked;
+};
+void kernel_stats(struct kernel *k, struct kernel_stats *ret);
+
+#endif

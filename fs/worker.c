@@ -1,0 +1,564 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * worker.c - puts the parts together, in order, and takes them apart.
+ *
+ *	options, cache's owner, user		still root, one thread
+ *	cache, catalog				what is held already
+ *	sources, fetch, reader, agent		the origin, if it is there
+ *	"ready" .. mount(2) .. "mounted"	by the supervisor
+ *	kernel: INIT, requests ...		until the umount
+ *
+ * The origin need not be there: then the mount serves what the cache holds,
+ * with a warning. Only an answer that shows a mistake (another store's cache,
+ * a wrong key, at the very first contact anything that is no stagefs origin)
+ * fails the mount. A worker that follows a dead one asks nothing: readers
+ * wait for it.
+ */
+#include "fs/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/names.h"
+#include "common/units.h"
+#include "fs/agent/agent.h"
+#include "fs/fetch/http.h"
+#include "fs/kernel/kernel.h"
+#include "fs/options.h"
+#include "fs/privilege.h"
+#include "fs/status/control.h"
+#include "fs/supervisor/wire.h"
+
+#define JUST_READ_MS 60000 /* C4 */
+#define FLUSH_MS 1000
+#define CONTACT_MS 5000	  /* nothing is cached: worth a wait */
+#define CONTACT_AGAIN_MS 2000
+#define CACHE_BUSY_MS 3000 /* the last mount of it may be on its way out */
+#define STEP_MS 50
+#define MIN_FREE_BYTES (UINT64_C(1) << 30)
+
+struct worker {
+	/* set once */
+	int fuse_fd, control_fd, link;
+	const char *mountpoint, *source;
+	struct mount_options o;
+	struct session_area *session;
+	struct sign_public pin;
+	bool pinned;
+	char warning[512];
+
+	struct pool *pool;
+	struct cache *cache;
+	struct catalog *catalog;
+	struct sources *sources;
+	struct http *http;
+	struct fetch *fetch;
+	struct reader *reader;
+	struct agent *agent;	/* atomic: callbacks come early and late */
+	struct kernel *kernel;	/* atomic, likewise */
+	struct control *control;
+};
+
+static void nap(void)
+{
+	nanosleep(&(struct timespec){.tv_nsec = STEP_MS * NS_PER_MS}, NULL);
+}
+
+static void tell(struct worker *w, char message, const char *text)
+{
+	char line[SUPERVISOR_MESSAGE_MAX_BYTES];
+	size_t n = strnlen(text, sizeof(line) - 1);
+
+	line[0] = message;
+	memcpy(line + 1, text, n);
+	if (send(w->link, line, n + 1, MSG_NOSIGNAL) < 0)
+		log_warn("worker", "supervisor: %s", strerror(errno));
+}
+
+/* ---- what the parts tell each other -------------------------------------- */
+
+static void on_stored(void *ctx, uint64_t id)
+{
+	struct worker *w = ctx;
+	struct agent *a = __atomic_load_n(&w->agent, __ATOMIC_ACQUIRE);
+	struct kernel *k = __atomic_load_n(&w->kernel, __ATOMIC_ACQUIRE);
+
+	agent_changed(a, id);
+	if (k)
+		kernel_attr_changed(k, id);
+}
+
+static void on_names(void *ctx, const struct catalog_change *ch, size_t n)
+{
+	struct worker *w = ctx;
+	struct kernel *k = __atomic_load_n(&w->kernel, __ATOMIC_ACQUIRE);
+
+	/* Before there is one the kernel knows no names either. */
+	if (k)
+		kernel_names_changed(k, ch, n);
+}
+
+static void on_reachable(void *ctx, bool reachable, uint64_t for_ns,
+			 const char *why)
+{
+	char span[UNITS_TEXT];
+
+	(void)ctx;
+	if (reachable)
+		log_info("fetch", "origin reachable again after %s",
+			 units_span(for_ns / NS_PER_MS, span));
+	else
+		log_warn("fetch",
+			 "origin unreachable: %s: serving what is stored, "
+			 "trying again",
+			 why);
+}
+
+static size_t counters(void *ctx, struct control_counter *out)
+{
+	struct worker *w = ctx;
+	struct kernel_stats s;
+
+	kernel_stats(w->kernel, &s);
+	out[0] = (struct control_counter){"open_images",
+					  "images that are open",
+					  s.open_files};
+	return 1;
+}
+
+/* ---- start: still root, one thread ---------------------------------------- */
+
+static int fd_option(struct cli_context *c, const char *name)
+{
+	const char *text = cli_value(c, name);
+	int fd = text ? atoi(text) : -1;
+
+	/* They came through exec, and go no further. */
+	if (fd < 3 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		return -1;
+	return fd;
+}
+
+static int map_session(struct worker *w, int fd, struct err *e)
+{
+	void *p = mmap(NULL, sizeof(*w->session), PROT_READ | PROT_WRITE,
+		       MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED)
+		return err_set(e, errno, "session area: %s", strerror(errno));
+	close(fd);
+	w->session = p;
+	return 0;
+}
+
+static int default_name(struct worker *w, struct err *e)
+{
+	char host[256] = "";
+	int r;
+
+	if (w->o.name[0])
+		return 0;
+	gethostname(host, sizeof(host) - 1);
+	host[strcspn(host, ".")] = 0;
+	r = name_check_server(host, e);
+	if (r < 0)
+		return err_prefix(e, -r, "the host name is not usable as the "
+				  "server's name: give name=");
+	snprintf(w->o.name, sizeof(w->o.name), "%.*s",
+		 (int)sizeof(w->o.name) - 1, host);
+	return 0;
+}
+
+static void default_min_free(struct worker *w)
+{
+	struct statvfs v;
+
+	if (w->o.min_free_bytes != OPTIONS_MIN_FREE_AUTO)
+		return;
+	w->o.min_free_bytes = MIN_FREE_BYTES;
+	if (statvfs(w->o.cache, &v) == 0 &&
+	    v.f_blocks * v.f_frsize / 20 < MIN_FREE_BYTES)
+		w->o.min_free_bytes = v.f_blocks * v.f_frsize / 20;
+}
+
+static int settle(struct worker *w, const char *options, struct err *e)
+{
+	struct identity id;
+	int r;
+
+	r = mount_options_parse(options, &w->o, e);
+	if (r == 0)
+		r = default_name(w, e);
+	if (r == 0)
+		r = identity_find(w->o.user, OPTIONS_USER_DEFAULT, &id, e);
+	if (r == 0)
+		r = sources_new(w->source, &w->sources, e);
+	if (r == 0 && w->o.key[0]) {
+		r = sign_public_load(w->o.key, &w->pin, e);
+		w->pinned = r == 0;
+	}
+	if (r == 0)
+		r = identity_own(&id, w->o.cache, e);
+	if (r < 0)
+		return r;
+	default_min_free(w);
+	raise_file_limit();
+	log_set_debug(w->o.debug);
+	return identity_become(&id, e);
+}
+
+/* ---- start: the parts ------------------------------------------------------ */
+
+static int open_cache(struct worker *w, struct err *e)
+{
+	const struct cache_config cfg = {
+		.dir = w->o.cache,
+		.capacity_bytes = w->o.capacity_bytes,
+		.min_free_bytes = w->o.min_free_bytes,
+		.just_read_ms = JUST_READ_MS,
+		.flush_ms = FLUSH_MS,
+		.changed = on_stored,
+		.ctx = w,
+	};
+	uint64_t until = clock_mono_ns() + CACHE_BUSY_MS * NS_PER_MS;
+	int r;
+
+	/* umount(8) returns before the last worker has flushed and gone. */
+	while ((r = cache_open(&cfg, &w->cache, e)) == -EBUSY &&
+	       clock_mono_ns() < until)
+		nap();
+	if (r < 0)
+		return r;
+	return catalog_open(cache_dirfd(w->cache),
+			    w->pinned ? &w->pin : NULL, &w->catalog, e);
+}
+
+static int open_origin(struct worker *w, struct err *e)
+{
+	const char *ca = w->o.ca[0] ? w->o.ca : NULL;
+	const struct http_config http = {.server = w->o.name, .ca_file = ca};
+	const struct fetch_config fetch = {
+		.sources = w->sources,
+		.pool = w->pool,
+		.server = w->o.name,
+		.ca_file = ca,
+		.memory_bytes = w->o.memory_bytes,
+	};
+	int r;
+
+	sources_on_change(w->sources, on_reachable, w);
+	r = http_new(&http, &w->http);
+	if (r < 0)
+		return err_set(e, -r, "HTTP: %s", strerror(-r));
+	return fetch_new(&fetch, &w->fetch, e);
+}
+
+static int open_reader(struct worker *w, struct err *e)
+{
+	const struct reader_config cfg = {
+		.cache = w->cache,
+		.fetch = w->fetch,
+		.pool = w->pool,
+		.fill_after_bytes = w->o.fill_after_bytes,
+		.io_timeout_ms = (uint32_t)w->o.io_timeout_ms,
+		.look_ahead_bytes = w->o.look_ahead_bytes,
+		.serve_complete = w->o.serve_complete,
+	};
+	int r = reader_new(&cfg, &w->reader);
+
+	return r < 0 ? err_set(e, -r, "reader: %s", strerror(-r)) : 0;
+}
+
+static int open_agent(struct worker *w, struct err *e)
+{
+	const struct agent_config cfg = {
+		.sources = w->sources,
+		.http = w->http,
+		.catalog = w->catalog,
+		.cache = w->cache,
+		.reader = w->reader,
+		.name = w->o.name,
+		.pin = w->pinned ? &w->pin : NULL,
+		.names_changed = on_names,
+		.ctx = w,
+	};
+	struct agent *a;
+	int r = agent_new(&cfg, &a, e);
+
+	if (r == 0)
+		__atomic_store_n(&w->agent, a, __ATOMIC_RELEASE);
+	return r;
+}
+
+static int open_kernel(struct worker *w, struct err *e)
+{
+	const struct kernel_config cfg = {
+		.catalog = w->catalog,
+		.cache = w->cache,
+		.reader = w->reader,
+		.pool = w->pool,
+		.fuse_fd = w->fuse_fd,
+		.session = w->session,
+	};
+	struct kernel *k;
+	int r = kernel_new(&cfg, &k, e);
+
+	if (r == 0)
+		__atomic_store_n(&w->kernel, k, __ATOMIC_RELEASE);
+	return r;
+}
+
+static int open_control(struct worker *w, struct err *e)
+{
+	const struct control_config cfg = {
+		.listen_fd = w->control_fd,
+		.mountpoint = w->mountpoint,
+		.name = w->o.name,
+		.sources = w->sources,
+		.fetch = w->fetch,
+		.cache = w->cache,
+		.catalog = w->catalog,
+		.reader = w->reader,
+		.agent = w->agent,
+		.counters = counters,
+		.ctx = w,
+	};
+
+	return control_new(&cfg, &w->control, e);
+}
+
+/* Is the cache's store the catalog's? Notes it at the first contact. */
+static int check_store(struct worker *w, struct err *e)
+{
+	CLEAN_FREE char *kept = NULL;
+	char store[UUID_TEXT];
+	int r;
+
+	catalog_store(w->catalog, store);
+	if (!store[0])
+		return 0;
+	r = cache_meta_get(w->cache, "store", &kept);
+	if (r == -ENOENT)
+		r = cache_meta_set(w->cache, "store", store);
+	if (r < 0)
+		return err_set(e, -r, "cache %s: %s", w->o.cache,
+			       strerror(-r));
+	if (kept && strcmp(kept, store))
+		return err_set(e, EXDEV,
+			       "cache %s belongs to another origin (store %s, "
+			       "this one is %s): give another cache=",
+			       w->o.cache, kept, store);
+	return 0;
+}
+
+/* Waits while there is hope of an answer. */
+static int await_catalog(struct worker *w, uint32_t ms, struct err *e)
+{
+	uint64_t until = clock_mono_ns() + ms * NS_PER_MS;
+	int r;
+
+	do
+		r = agent_wait_catalog(w->agent, STEP_MS, e);
+	while (r == -ETIMEDOUT && sources_reachable(w->sources) &&
+	       clock_mono_ns() < until);
+	return r;
+}
+
+/* Errors that no waiting mends and that somebody has to know of now. */
+static bool is_mistake(int error, bool first_contact)
+{
+	switch (-error) {
+	case 0:
+	case ETIMEDOUT:
+	case ECONNREFUSED:
+	case EHOSTUNREACH:
+	case ECANCELED:
+		return false;
+	case EXDEV:
+	case EKEYREJECTED:
+		return true;
+	default:
+		return first_contact;
+	}
+}
+
+static int first_contact(struct worker *w, struct err *e)
+{
+	bool first = catalog_revision(w->catalog) == 0;
+	int r;
+
+	if (w->session->started > 1)
+		return 0;
+	r = await_catalog(w, first ? CONTACT_MS : CONTACT_AGAIN_MS, e);
+	if (is_mistake(r, first))
+		return r;
+	if (r < 0) {
+		snprintf(w->warning, sizeof(w->warning),
+			 "%.400s: mounted with %s", e->text,
+			 first ? "nothing to show until it answers"
+			       : "what the cache holds");
+		log_warn("worker", "%s", w->warning);
+	}
+	return check_store(w, e);
+}
+
+static int bring_up(struct worker *w, struct err *e)
+{
+	int r = pool_new("verify", 0, &w->pool);
+
+	if (r < 0)
+		return err_set(e, -r, "threads: %s", strerror(-r));
+	r = open_cache(w, e);
+	if (r == 0)
+		r = check_store(w, e);
+	if (r == 0)
+		r = open_origin(w, e);
+	if (r == 0)
+		r = open_reader(w, e);
+	if (r == 0)
+		r = open_agent(w, e);
+	if (r == 0)
+		r = first_contact(w, e);
+	if (r == 0)
+		r = open_kernel(w, e);
+	if (r == 0)
+		r = open_control(w, e);
+	return r;
+}
+
+/* ---- the end ---------------------------------------------------------------- */
+
+/*
+ * Against the order of bring_up: first those that ask, so that nobody is left
+ * to wait for those that answer. Nothing here waits for the origin.
+ */
+static void take_down(struct worker *w)
+{
+	struct agent *a = w->agent;
+	struct kernel *k = w->kernel;
+
+	control_free(w->control);
+	if (k)
+		kernel_stop(k);
+	__atomic_store_n(&w->agent, NULL, __ATOMIC_RELEASE);
+	agent_free(a);
+	reader_free(w->reader);
+	if (w->fetch)
+		fetch_free(w->fetch);
+	if (w->http)
+		http_free(w->http);
+	if (w->sources)
+		sources_free(w->sources);
+	pool_free(w->pool);
+	if (w->cache)
+		cache_flush(w->cache);
+	__atomic_store_n(&w->kernel, NULL, __ATOMIC_RELEASE);
+	if (w->catalog)
+		catalog_close(w->catalog);
+	if (w->cache)
+		cache_close(w->cache);
+	kernel_free(k);
+}
+
+static void on_serving(void *ctx)
+{
+	struct worker *w = ctx;
+
+	log_info("worker", "serving %s from %s as %s", w->mountpoint,
+		 w->source, w->o.name);
+	tell(w, MSG_SERVING, "");
+}
+
+/* 0 once the supervisor has mounted. */
+static int await_mounted(struct worker *w)
+{
+	char message;
+	ssize_t n;
+
+	do
+		n = recv(w->link, &message, 1, 0);
+	while (n < 0 && errno == EINTR);
+	return n == 1 && message == MSG_MOUNTED ? 0 : -ECONNRESET;
+}
+
+static int run(struct worker *w, const char *options, int session_fd)
+{
+	struct err e = {""};
+	int r;
+
+	r = map_session(w, session_fd, &e);
+	if (r == 0)
+		r = settle(w, options, &e);
+	if (r == 0)
+		r = bring_up(w, &e);
+	if (r < 0) {
+		log_err("worker", "%s", e.text);
+		tell(w, MSG_ERROR, e.text);
+	} else {
+		tell(w, MSG_READY, w->warning);
+		r = await_mounted(w);
+		if (r == 0)
+			r = kernel_serve(w->kernel, on_serving, w);
+		if (r < 0)
+			log_err("worker", "serving ended: %s", strerror(-r));
+		else
+			log_info("worker", "%s was unmounted", w->mountpoint);
+	}
+	take_down(w);
+	return r < 0;
+}
+
+static int run_worker(struct cli_context *c)
+{
+	struct worker w = {
+		.fuse_fd = fd_option(c, "fuse-fd"),
+		.control_fd = fd_option(c, "control-fd"),
+		.link = fd_option(c, "supervisor-fd"),
+		.mountpoint = cli_value(c, "mountpoint"),
+		.source = cli_value(c, "source"),
+	};
+	int session_fd = fd_option(c, "session-fd");
+	const char *options = cli_value(c, "options");
+
+	if (w.fuse_fd < 0 || w.control_fd < 0 || w.link < 0 ||
+	    session_fd < 0 || !w.mountpoint || !w.source)
+		return cli_usage(c, "is started by mount.stagefs only");
+	/* Its end is the umount; signals are for the supervisor, also when
+	 * somebody sends them to all of a unit's processes. */
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+	return run(&w, options ? options : "", session_fd);
+}
+
+static const struct cli_option worker_options[] = {
+	{"fuse-fd", 0, "N", "/dev/fuse"},
+	{"control-fd", 0, "N", "listening control socket"},
+	{"supervisor-fd", 0, "N", "link to the supervisor"},
+	{"session-fd", 0, "N", "session area"},
+	{"mountpoint", 0, "DIR", "absolute path of the mount point"},
+	{"source", 0, "URLS", "origins, separated by commas"},
+	{"options", 'o', "OPTIONS", "mount options"},
+	{0},
+};
+
+const struct cli_verb verb_worker = {
+	.name = "worker",
+	.summary = "serve a mount (started by mount.stagefs)",
+	.option = worker_options,
+	.run = run_worker,
+	.hidden = true,
+};
