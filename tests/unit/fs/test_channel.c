@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_channel.c - INIT kept, replayed, its reply swallowed, and what a worker
+ * finds that follows one killed at any step (DESIGN.md section 7). The kernel
+ * is a socket pair that keeps messages apart, as /dev/fuse does.
+ */
+#include <errno.h>
+#include <linux/fuse.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "fs/kernel/channel.h"
+#include "fs/supervisor/wire.h"
+
+#define RESENT (UINT64_C(1) << 63)
+
+struct kernel_side {
+	struct session_area *area;
+	int ours, fd; /* the kernel's end, the channel's end */
+};
+
+struct init_msg {
+	struct fuse_in_header in;
+	struct fuse_init_in init;
+};
+
+static int setup(void **state)
+{
+	struct kernel_side *k = calloc(1, sizeof(*k));
+	int pair[2];
+
+	k->area = calloc(1, sizeof(*k->area));
+	k->area->magic = SESSION_MAGIC;
+	k->area->layout = SESSION_LAYOUT;
+	k->area->started = 1;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair) < 0)
+		return -1;
+	k->ours = pair[0];
+	k->fd = pair[1];
+	*state = k;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct kernel_side *k = *state;
+
+	close(k->ours);
+	close(k->fd);
+	free(k->area);
+	free(k);
+	return 0;
+}
+
+static void kernel_sends(struct kernel_side *k, uint32_t opcode,
+			 uint64_t unique)
+{
+	struct init_msg m = {
+		.in = {.len = sizeof(m), .opcode = opcode, .unique = unique},
+		.init = {.major = 7, .minor = 40}};
+
+	assert_int_equal(send(k->ours, &m, sizeof(m), 0), sizeof(m));
+}
+
+/* What the kernel got: its header; false if nothing is there. */
+static bool kernel_got(struct kernel_side *k, struct fuse_out_header *out)
+{
+	char buf[256];
+	ssize_t n = recv(k->ours, buf, sizeof(buf), MSG_DONTWAIT);
+
+	if (n < (ssize_t)sizeof(*out))
+		return false;
+	memcpy(out, buf, sizeof(*out));
+	return true;
+}
+
+static uint64_t take(struct channel *c, struct kernel_side *k,
+		     uint32_t opcode)
+{
+	struct init_msg m;
+	ssize_t n = channel_read(c, k->fd, &m, sizeof(m));
+
+	assert_int_equal(n, sizeof(m));
+	assert_int_equal(m.in.opcode, opcode);
+	return m.in.unique;
+}
+
+static ssize_t reply(struct channel *c, struct kernel_side *k,
+		     uint64_t unique)
+{
+	struct fuse_out_header out = {.unique = unique, .len = 24};
+	char body[8] = "12345678";
+	struct iovec iov[2] = {{&out, sizeof(out)}, {body, sizeof(body)}};
+
+	return channel_writev(c, k->fd, iov, 2);
+}
+
+static void next_worker(struct channel *c, struct kernel_side *k)
+{
+	k->area->started++;
+	assert_int_equal(channel_init(c, k->area), 0);
+}
+
+static void first_worker_keeps_init(void **state)
+{
+	struct kernel_side *k = *state;
+	struct fuse_out_header out;
+	struct channel c;
+
+	assert_int_equal(channel_init(&c, k->area), 0);
+	kernel_sends(k, FUSE_INIT, 2);
+	assert_int_equal(take(&c, k, FUSE_INIT), 2);
+	assert_int_equal(k->area->init_bytes, sizeof(struct init_msg));
+	assert_int_equal(k->area->init_answered, 0);
+	assert_int_equal(reply(&c, k, 2), 24);
+	assert_true(kernel_got(k, &out));
+	assert_int_equal(out.unique, 2);
+	assert_int_equal(k->area->init_answered, 1);
+
+	/* The first one has nothing to ask for again. */
+	assert_int_equal(channel_resume(&c, k->fd), 0);
+	assert_false(kernel_got(k, &out));
+
+	kernel_sends(k, FUSE_LOOKUP, 4);
+	assert_int_equal(take(&c, k, FUSE_LOOKUP), 4);
+	assert_int_equal(reply(&c, k, 4), 24);
+	assert_true(kernel_got(k, &out));
+	assert_int_equal(out.unique, 4);
+}
+
+static void later_worker_replays_and_swallows(void **state)
+{
+	struct kernel_side *k = *state;
+	struct fuse_out_header out;
+	struct channel c;
+
+	first_worker_keeps_init(state);
+	for (int i = 0; i < 3; i++) {
+		next_worker(&c, k);
+		kernel_sends(k, FUSE_GETATTR, 6);
+		/* INIT comes before anything that the kernel has waiting. */
+		assert_int_equal(take(&c, k, FUSE_INIT), 2);
+		assert_int_equal(reply(&c, k, 2), 24);
+		assert_false(kernel_got(k, &out));
+
+		assert_int_equal(channel_resume(&c, k->fd), 0);
+		assert_true(kernel_got(k, &out));
+		assert_int_equal(out.unique, 0);
+		assert_int_equal(out.error, 7); /* FUSE_NOTIFY_RESEND */
+		assert_int_equal(out.len, sizeof(out));
+		assert_true(kernel_got(k, &out));
+		assert_int_equal(out.error, 8); /* FUSE_NOTIFY_INC_EPOCH */
+
+		assert_int_equal(take(&c, k, FUSE_GETATTR), 6);
+		/* The same number again is no INIT any more. */
+		assert_int_equal(reply(&c, k, 6), 24);
+		assert_true(kernel_got(k, &out));
+		assert_int_equal(out.unique, 6);
+	}
+}
+
+static void repeated_requests_keep_their_number(void **state)
+{
+	struct kernel_side *k = *state;
+	struct fuse_out_header out;
+	struct channel c;
+
+	first_worker_keeps_init(state);
+	next_worker(&c, k);
+	take(&c, k, FUSE_INIT);
+	reply(&c, k, 2);
+	kernel_sends(k, FUSE_READ, 10 | RESENT);
+	assert_true(take(&c, k, FUSE_READ) == (10 | RESENT));
+	reply(&c, k, 10 | RESENT);
+	assert_true(kernel_got(k, &out));
+	assert_true(out.unique == (10 | RESENT));
+}
+
+/* Killed between INIT kept and its reply: the kernel still waits for it. */
+static void killed_before_the_reply(void **state)
+{
+	struct kernel_side *k = *state;
+	struct fuse_out_header out;
+	struct channel c;
+
+	assert_int_equal(channel_init(&c, k->area), 0);
+	kernel_sends(k, FUSE_INIT, 2);
+	take(&c, k, FUSE_INIT);
+
+	next_worker(&c, k);
+	assert_int_equal(take(&c, k, FUSE_INIT), 2);
+	assert_int_equal(reply(&c, k, 2), 24);
+	assert_true(kernel_got(k, &out));
+	assert_int_equal(out.unique, 2);
+	assert_int_equal(k->area->init_answered, 1);
+}
+
+/* Killed before INIT was kept: the kernel repeats it, marked. */
+static void killed_before_it_was_kept(void **state)
+{
+	struct kernel_side *k = *state;
+	struct fuse_out_header out;
+	struct channel c;
+
+	next_worker(&c, k);
+	assert_false(c.replay);
+	assert_int_equal(channel_resume(&c, k->fd), 0);
+	assert_true(kernel_got(k, &out));
+	assert_int_equal(out.error, 7);
+	assert_true(kernel_got(k, &out));
+	kernel_sends(k, FUSE_INIT, 2 | RESENT);
+	assert_true(take(&c, k, FUSE_INIT) == (2 | RESENT));
+	reply(&c, k, 2 | RESENT);
+	assert_true(kernel_got(k, &out));
+	assert_true(out.unique == (2 | RESENT));
+}
+
+static void a_strange_area_is_refused(void **state)
+{
+	struct kernel_side *k = *state;
+	struct channel c;
+
+	k->area->layout = SESSION_LAYOUT + 1;
+	assert_int_equal(channel_init(&c, k->area), -EPROTO);
+	k->area->layout = SESSION_LAYOUT;
+	k->area->init_bytes = SESSION_INIT_MAX_BYTES + 1;
+	assert_int_equal(channel_init(&c, k->area), -EPROTO);
+	k->area->init_bytes = 0;
+	k->area->magic = 0;
+	assert_int_equal(channel_init(&c, k->area), -EPROTO);
+}
+
+static void an_old_kernel_cannot_resume(void **state)
+{
+	struct kernel_side *k = *state;
+	struct channel c;
+	int pipe_fd[2];
+
+	first_worker_keeps_init(state);
+	next_worker(&c, k);
+	/* A write to the reading end fails, as EINVAL does before 6.9. */
+	assert_int_equal(pipe(pipe_fd), 0);
+	assert_int_equal(channel_resume(&c, pipe_fd[0]), -EOPNOTSUPP);
+	close(pipe_fd[0]);
+	close(pipe_fd[1]);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(first_worker_keeps_init),
+		T(later_worker_replays_and_swallows),
+		T(repeated_requests_keep_their_number),
+		T(killed_before_the_reply),
+		T(killed_before_it_was_kept),
+		T(a_strange_area_is_refused),
+		T(an_old_kernel_cannot_resume),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
