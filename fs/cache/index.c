@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * index.c - the index is a table, not a log of our own: SQLite's commit is
+ * the crash safety of C1 and C2, and a person can look into it.
+ *
+ * One handle, passed from thread to thread by a flag and a condition: a mutex
+ * would have to be held over the disk. A second handle for reading was
+ * rejected, a manifest that waits for one commit is not worth its pages.
+ *
+ * The bitmap stands in the row at its full size from the beginning, so an
+ * update never makes the database grow. The manifest has a table of its own:
+ * every update of a row would write it again.
+ *
+ * The write-ahead log is kept short, because it counts as used space: a
+ * checkpoint every 32 pages, and cut back after a large transaction.
+ */
+#include "fs/cache/index.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/bitmap.h"
+#include "common/cleanup.h"
+#include "common/db.h"
+#include "common/limits.h"
+#include "common/lock.h"
+#include "fs/cache/point.h"
+#include "fs/locks.h"
+
+#define INDEX_APPLICATION_ID 0x53474643 /* "SGFC" */
+#define COMMIT_MAX_ROWS 16
+#define COMMIT_MAX_BYTES (128u << 10)
+
+static const char *const steps[] = {
+	"CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);"
+	"CREATE TABLE version ("
+	" seq INTEGER PRIMARY KEY," /* stored order */
+	" id INTEGER NOT NULL UNIQUE,"
+	" digest BLOB NOT NULL,"
+	" size INTEGER NOT NULL,"
+	" block INTEGER NOT NULL,"
+	" name TEXT NOT NULL,"
+	" stored_at INTEGER NOT NULL,"
+	" complete_at INTEGER NOT NULL DEFAULT 0,"
+	" held_until INTEGER NOT NULL DEFAULT 0,"
+	" deleted INTEGER NOT NULL DEFAULT 0,"
+	" bits BLOB NOT NULL);"
+	"CREATE TABLE manifest (id INTEGER PRIMARY KEY, data BLOB NOT NULL);",
+	NULL};
+
+static const struct db_schema schema = {
+	.application_id = INDEX_APPLICATION_ID, .step = steps};
+
+struct index {
+	int cache_fd;  /* set once; the cache's */
+	struct db *db; /* the owner's */
+
+	struct lock lock; /* the rest */
+	struct wait_cond free;
+	bool owned;
+};
+
+/* ---- ownership of the handle ------------------------------------------- */
+
+static struct db *enter(struct index *x)
+{
+	lock_take(&x->lock);
+	while (x->owned)
+		cond_wait(&x->free, &x->lock);
+	x->owned = true;
+	lock_give(&x->lock);
+	return x->db;
+}
+
+static void leave(struct index *x)
+{
+	lock_take(&x->lock);
+	x->owned = false;
+	cond_wake_one(&x->free);
+	lock_give(&x->lock);
+}
+
+/* ---- opening ----------------------------------------------------------- */
+
+/* SQLite opens by path and would follow a link that somebody planted. */
+static int check_plain(int cache_fd, const char *dir, const char *name,
+		       struct err *e)
+{
+	struct stat st;
+
+	if (fstatat(cache_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (S_ISREG(st.st_mode))
+		return 0;
+	return err_set(e, ELOOP,
+		       "%s/%s is not a plain file (links are not followed): "
+		       "remove it",
+		       dir, name);
+}
+
+int index_damaged(const char *dir, struct err *e)
+{
+	char why[256];
+
+	snprintf(why, sizeof(why), "%.255s", e ? e->text : "");
+	return err_set(e, EUCLEAN,
+		       "%s: the index is damaged: remove %s/index.db* and "
+		       "%s/data to start with an empty cache (%s)",
+		       dir, dir, dir, why);
+}
+
+static int tune(struct db *db, struct err *e)
+{
+	int r = db_run(db, e, "PRAGMA wal_autocheckpoint = 32", "");
+
+	if (!r)
+		r = db_run(db, e, "PRAGMA journal_size_limit = 131072", "");
+	return r;
+}
+
+int index_open(int cache_fd, const char *dir, struct index **ret, struct err *e)
+{
+	static const char *const names[] = {"index.db", "index.db-wal",
+					    "index.db-shm"};
+	CLEAN_FREE char *path = NULL;
+	struct db *db = NULL;
+	struct index *x;
+	int r;
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		r = check_plain(cache_fd, dir, names[i], e);
+		if (r)
+			return r;
+	}
+	if (asprintf(&path, "%s/index.db", dir) < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	r = db_open(path, DB_CREATE, &schema, &db, e);
+	if (!r)
+		r = tune(db, e);
+	if (r) {
+		db_close(db);
+		return r == -EUCLEAN ? index_damaged(dir, e) : r;
+	}
+	x = calloc(1, sizeof(*x));
+	if (!x) {
+		db_close(db);
+		return -ENOMEM;
+	}
+	x->cache_fd = cache_fd;
+	x->db = db;
+	lock_init(&x->lock, LOCK_CACHE_DB);
+	cond_init(&x->free);
+	*ret = x;
+	return 0;
+}
+
+void index_close(struct index *x)
+{
+	if (!x)
+		return;
+	db_close(x->db);
+	cond_destroy(&x->free);
+	lock_destroy(&x->lock);
+	free(x);
+}
+
+uint64_t index_file_bytes(struct index *x)
+{
+	static const char *const names[] = {"index.db", "index.db-wal"};
+	uint64_t sum = 0;
+	struct stat st;
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (fstatat(x->cache_fd, names[i], &st,
+			    AT_SYMLINK_NOFOLLOW) == 0)
+			sum += (uint64_t)st.st_size;
+	return sum;
+}
+
+/* ---- loading ----------------------------------------------------------- */
+
+bool index_ident_sane(const struct version_ident *id)
+{
+	if (id->id == 0 || id->block_bytes < STAGEFS_BLOCK_MIN_BYTES ||
+	    id->block_bytes > STAGEFS_BLOCK_MAX_BYTES ||
+	    (id->block_bytes & (id->block_bytes - 1)) ||
+	    id->size_bytes > STAGEFS_IMAGE_MAX_BYTES)
+		return false;
+	return manifest_block_count(id->size_bytes, id->block_bytes) <=
+	       STAGEFS_MAX_BLOCKS;
+}
+
+/* What we never write is damage: sizes are trusted from here on. */
+static bool row_sane(const struct version_ident *id, size_t digest_n,
+		     size_t bits_n)
+{
+	return index_ident_sane(id) && digest_n == DIGEST_BYTES &&
+	       bits_n == bitmap_bytes(manifest_block_count(id->size_bytes,
+							   id->block_bytes));
+}
+
+static int load_row(struct sqlite3_stmt *q,
+		    int (*row)(void *ctx, struct index_row *row), void *ctx)
+{
+	struct version_ident id = {.id = db_col_u64(q, 1),
+				   .size_bytes = db_col_u64(q, 3),
+				   .block_bytes = (uint32_t)db_col_u64(q, 4)};
+	struct index_row out = {.seq = db_col_u64(q, 0),
+				.ident = &id,
+				.stored_at_s = db_col_int(q, 6),
+				.complete_at_s = db_col_int(q, 7),
+				.held_until_s = db_col_int(q, 8),
+				.deleted = db_col_int(q, 9) != 0};
+	const char *name = db_col_text(q, 5);
+	size_t digest_n;
+	const void *digest = db_col_blob(q, 2, &digest_n);
+
+	out.bits = db_col_blob(q, 10, &out.n_bits_bytes);
+	if (!name || !row_sane(&id, digest_n, out.n_bits_bytes))
+		return -EUCLEAN;
+	memcpy(id.digest.b, digest, DIGEST_BYTES);
+	snprintf(id.name, sizeof(id.name), "%s", name);
+	return row(ctx, &out);
+}
+
+int index_load(struct index *x, int (*row)(void *ctx, struct index_row *row),
+	       void *ctx, struct err *e)
+{
+	struct db *db = enter(x);
+	struct sqlite3_stmt *q;
+	int r;
+
+	r = db_query(db, &q, e,
+		     "SELECT seq, id, digest, size, block, name, stored_at,"
+		     " complete_at, held_until, deleted, bits"
+		     " FROM version ORDER BY seq",
+		     "");
+	if (!r) {
+		while ((r = db_next(db, q, e)) == 1) {
+			r = load_row(q, row, ctx);
+			if (r) {
+				err_set(e, -r, "a row of the index: %s",
+					strerror(-r));
+				break;
+			}
+		}
+		db_done(q);
+	}
+	leave(x);
+	return r;
+}
+
+/* ---- rows -------------------------------------------------------------- */
+
+static int finish(struct db *db, int r)
+{
+	if (!r)
+		r = db_commit(db, NULL);
+	if (r)
+		db_rollback(db);
+	return r;
+}
+
+static int put_manifest(struct db *db, uint64_t id, const void *data, size_t n)
+{
+	return db_run(db, NULL, "INSERT OR REPLACE INTO manifest VALUES (?, ?)",
+		      "ub", id, data, n);
+}
+
+static int drop_id(struct db *db, uint64_t id)
+{
+	int r = db_run(db, NULL, "DELETE FROM version WHERE id = ?", "u", id);
+
+	if (!r)
+		r = db_run(db, NULL, "DELETE FROM manifest WHERE id = ?", "u",
+			   id);
+	return r;
+}
+
+static int insert(struct db *db, const struct index_row *row)
+{
+	const struct version_ident *id = row->ident;
+
+	return db_run(db, NULL,
+		      "INSERT INTO version (seq, id, digest, size, block,"
+		      " name, stored_at, complete_at, held_until, bits)"
+		      " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		      "uubuusiiib", row->seq, id->id, id->digest.b,
+		      (size_t)DIGEST_BYTES, id->size_bytes,
+		      (uint64_t)id->block_bytes, id->name, row->stored_at_s,
+		      row->complete_at_s, row->held_until_s, row->bits,
+		      row->n_bits_bytes);
+}
+
+int index_add(struct index *x, const struct index_row *row,
+	      const void *manifest, size_t n)
+{
+	struct db *db;
+	int r = point("row.add");
+
+	if (r)
+		return r;
+	db = enter(x);
+	r = db_begin(db, NULL);
+	if (!r)
+		r = drop_id(db, row->ident->id);
+	if (!r)
+		r = insert(db, row);
+	if (!r && manifest)
+		r = put_manifest(db, row->ident->id, manifest, n);
+	r = finish(db, r);
+	leave(x);
+	return r ? r : point("row.added");
+}
+
+int index_move(struct index *x, uint64_t id, uint64_t seq, uint64_t new_seq,
+	       int64_t stored_at_s)
+{
+	struct db *db = enter(x);
+	int r = db_run(db, NULL,
+		       "UPDATE version SET seq = ?, stored_at = ?"
+		       " WHERE id = ? AND seq = ?",
+		       "uiuu", new_seq, stored_at_s, id, seq);
+
+	leave(x);
+	return r;
+}
+
+int index_hold(struct index *x, struct index_key key, int64_t until_s)
+{
+	struct db *db = enter(x);
+	int r = db_run(db, NULL,
+		       "UPDATE version SET held_until = ?"
+		       " WHERE id = ? AND seq = ?",
+		       "iuu", until_s, key.id, key.seq);
+
+	leave(x);
+	return r;
+}
+
+/* ---- bits -------------------------------------------------------------- */
+
+static int put_one(struct db *db, const struct index_bits *b)
+{
+	return db_run(db, NULL,
+		      "UPDATE version SET bits = ?, complete_at = ?"
+		      " WHERE id = ? AND seq = ? AND deleted = 0",
+		      "biuu", b->bits, b->n_bits_bytes, b->complete_at_s,
+		      b->key.id, b->key.seq);
+}
+
+/* As many as keep the log within its bound; any prefix may be durable
+ * without the rest, each row stands for itself. */
+static size_t put_some(const struct index_bits *b, size_t n)
+{
+	size_t bytes = 0, i = 0;
+
+	while (i < n && i < COMMIT_MAX_ROWS && bytes < COMMIT_MAX_BYTES)
+		bytes += b[i++].n_bits_bytes;
+	return i;
+}
+
+int index_put_bits(struct index *x, const struct index_bits *b, size_t n)
+{
+	int r = 0;
+
+	while (n > 0 && !r) {
+		size_t some = put_some(b, n);
+		struct db *db = enter(x);
+
+		r = db_begin(db, NULL);
+		for (size_t i = 0; i < some && !r; i++)
+			r = put_one(db, &b[i]);
+		r = finish(db, r);
+		leave(x);
+		b += some;
+		n -= some;
+	}
+	return r;
+}
+
+int index_get_bits(struct index *x, struct index_key key, uint8_t *bits,
+		   size_t n)
+{
+	struct db *db = enter(x);
+	struct sqlite3_stmt *q;
+	const void *p;
+	size_t got;
+	int r;
+
+	r = db_query(db, &q, NULL,
+		     "SELECT bits FROM version WHERE id = ? AND seq = ?"
+		     " AND deleted = 0",
+		     "uu", key.id, key.seq);
+	if (!r) {
+		r = db_next(db, q, NULL);
+		if (r == 1) {
+			p = db_col_blob(q, 0, &got);
+			r = got == n ? 0 : -EUCLEAN;
+			if (!r && n)
+				memcpy(bits, p, n);
+		} else if (r == 0) {
+			r = -ENOENT;
+		}
+		db_done(q);
+	}
+	leave(x);
+	return r;
+}
+
+/* ---- deletion ---------------------------------------------------------- */
+
+int index_mark(struct index *x, const struct index_key *k, size_t n)
+{
+	struct db *db;
+	int r = point("evict.mark");
+
+	if (r)
+		return r;
+	db = enter(x);
+	r = db_begin(db, NULL);
+	for (size_t i = 0; i < n && !r; i++)
+		r = db_run(db, NULL,
+			   "UPDATE version SET deleted = 1"
+			   " WHERE id = ? AND seq = ?",
+			   "uu", k[i].id, k[i].seq);
+	r = finish(db, r);
+	leave(x);
+	return r ? r : point("evict.marked");
+}
+
+int index_remove(struct index *x, const struct index_key *k, size_t n)
+{
+	struct db *db;
+	int r = point("evict.unrow");
+
+	if (r)
+		return r;
+	db = enter(x);
+	r = db_begin(db, NULL);
+	for (size_t i = 0; i < n && !r; i++)
+		r = drop_id(db, k[i].id);
+	r = finish(db, r);
+	leave(x);
+	return r ? r : point("evict.unrowed");
+}
+
+/* ---- manifests and meta ------------------------------------------------ */
+
+int index_set_manifest(struct index *x, struct index_key key, const void *data,
+		       size_t n)
+{
+	struct db *db = enter(x);
+	int r = put_manifest(db, key.id, data, n);
+
+	leave(x);
+	return r;
+}
+
+int index_get_manifest(struct index *x, uint64_t id, void **ret, size_t *ret_n)
+{
+	struct db *db = enter(x);
+	struct sqlite3_stmt *q;
+	const void *p;
+	void *copy = NULL;
+	size_t n = 0;
+	int r;
+
+	r = db_query(db, &q, NULL, "SELECT data FROM manifest WHERE id = ?",
+		     "u", id);
+	if (!r) {
+		r = db_next(db, q, NULL);
+		if (r == 1) {
+			p = db_col_blob(q, 0, &n);
+			copy = malloc(n ? n : 1);
+			r = copy ? 0 : -ENOMEM;
+			if (copy && n)
+				memcpy(copy, p, n);
+		} else if (r == 0) {
+			r = -ENOENT;
+		}
+		db_done(q);
+	}
+	leave(x);
+	if (r)
+		return r;
+	*ret = copy;
+	*ret_n = n;
+	return 0;
+}
+
+int index_drop_manifest(struct index *x, uint64_t id)
+{
+	struct db *db = enter(x);
+	int r = db_run(db, NULL, "DELETE FROM manifest WHERE id = ?", "u", id);
+
+	leave(x);
+	return r;
+}
+
+int index_meta_get(struct index *x, const char *name, char **ret)
+{
+	struct db *db = enter(x);
+	struct sqlite3_stmt *q;
+	char *value = NULL;
+	int r;
+
+	r = db_query(db, &q, NULL, "SELECT value FROM meta WHERE name = ?", "s",
+		     name);
+	if (!r) {
+		r = db_next(db, q, NULL);
+		if (r == 1) {
+			value = db_col_dup(q, 0);
+			r = value ? 0 : -ENOMEM;
+		} else if (r == 0) {
+			r = -ENOENT;
+		}
+		db_done(q);
+	}
+	leave(x);
+	if (!r)
+		*ret = value;
+	return r;
+}
+
+int index_meta_set(struct index *x, const char *name, const char *value)
+{
+	struct db *db = enter(x);
+	int r = db_run(db, NULL, "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+		       "ss", name, value);
+
+	leave(x);
+	return r;
+}
