@@ -210,6 +210,7 @@ int publish_add(struct db *db, const struct publish *p, struct image_added *ret,
 	char digest[DIGEST_TEXT];
 	int r;
 
+	ret->unchanged = ret->replaced = false;
 	r = check_room(db, e);
 	if (!r)
 		r = add_rows(db, p, node_revision(db) + 1, ret, e);

@@ -158,8 +158,10 @@ s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 # random_file PATH BYTES SEED: reproducible, not compressible.
 random_file()
 {
+	# A subshell without pipefail: openssl ends by SIGPIPE.
+	(set +o pipefail
 	openssl enc -aes-128-ctr -nosalt -pass "pass:$3" -pbkdf2 -iter 1 \
-		-in /dev/zero 2>/dev/null | head -c "$2" > "$1"
+		-in /dev/zero 2>/dev/null | head -c "$2" > "$1")
 }
 
 # ---- the origin -----------------------------------------------------------
