@@ -9,8 +9,10 @@
 #define STAGEFS_ORIGIN_LOCKS_H
 
 enum origin_lock_level {
-	LOCK_DAEMON = 10, /* serve: what the loops and the scheduler share */
-	LOCK_PACING = 20, /* pacing: connections, budgets */
+	LOCK_DAEMON = 10,  /* serve: what the loops and the scheduler share */
+	LOCK_DESK = 12,	   /* desk: its queue */
+	LOCK_MAILBOX = 14, /* loop: answers that wait to be sent */
+	LOCK_PACING = 20,  /* pacing: connections, budgets */
 	LOCK_METRICS = 30,
 	LOCK_ZONES = 40, /* zone: libical's tables of time zones */
 };

@@ -59,6 +59,7 @@ struct pace_group {
 	uint64_t cap_bps; /* the server's own time table, now */
 	unsigned n_flows; /* > 0 */
 	uint64_t flow_bps; /* out: each of them */
+	void *who;	   /* the caller's */
 };
 
 /*

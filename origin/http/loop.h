@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * loop.h - one thread that serves connections: an event_base, an evhttp on the
+ * shared listening sockets, and the connections it accepted.
+ *
+ *	accept -> IDLE -> READING -> WORKING -> IDLE ...
+ *	                                |-> HELD (the desk has it)
+ *	                                |-> WAITING (prefetch, no rate now)
+ *	                                `-> SENDING
+ *
+ * All of a connection happens on its loop. Other threads hand in replies
+ * (loop_reply) and ask for the end (loop_quit); nothing else crosses.
+ *
+ * The files: loop.c has the thread, conn.c the connections, data.c the answers
+ * with bytes of images.
+ */
+#ifndef STAGEFS_ORIGIN_HTTP_LOOP_H
+#define STAGEFS_ORIGIN_HTTP_LOOP_H
+
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <event2/http.h>
+#include <stdbool.h>
+#include <uthash.h>
+
+#include "common/lock.h"
+#include "origin/http/desk.h"
+#include "origin/http/listen.h"
+#include "origin/http/metrics.h"
+#include "origin/http/objects.h"
+#include "origin/http/pacing.h"
+#include "origin/http/route.h"
+
+/* Heads: ours are a few hundred bytes. */
+#define LOOP_HEAD_MAX_BYTES (32u << 10)
+/* What a peer may send ahead while its request is being answered. */
+#define LOOP_AHEAD_MAX_BYTES (64u << 10)
+/* What all connections together may have sent and not been answered for. */
+#define LOOP_INPUT_MAX_BYTES (512u << 20)
+
+struct loop_shared {
+	struct store *store;
+	struct desk *desk;
+	struct pacing *pacing;
+	struct metrics *metrics;
+	unsigned max_connections;
+	unsigned n_loops;
+	struct loop **loop;
+	uint64_t input_bytes; /* atomic: in all input buffers */
+};
+
+enum conn_phase {
+	CONN_IDLE,    /* between requests, or before the first */
+	CONN_READING, /* bytes of a request came */
+	CONN_WORKING, /* the request is complete, nothing is decided */
+	CONN_HELD,    /* the desk works on it or holds it */
+	CONN_WAITING, /* a prefetch for which there is no rate now */
+	CONN_SENDING, /* an answer leaves */
+};
+
+struct conn {
+	struct conn *prev, *next;
+	UT_hash_handle by_http, by_token;
+	struct loop *loop;
+	struct bufferevent *bev;
+	struct evhttp_connection *http; /* NULL until adopted */
+	int fd;
+	bool over_limit;
+
+	enum conn_phase phase;
+	uint64_t since_ns; /* of the phase; SENDING: last progress */
+	uint64_t got_bytes; /* READING: so far */
+
+	/* The request in work. `req` is evhttp's again once it was answered
+	 * in full. */
+	struct evhttp_request *req;
+	struct route_match match;
+	unsigned method;
+	uint64_t token; /* HELD */
+	int status;
+	uint64_t head_left; /* of the answer's head, not sent yet */
+
+	/* A data answer. */
+	enum wire_class class_;
+	struct object *object;
+	uint64_t offset, left;
+	struct pacing_flow flow;
+	uint64_t applied_bps; /* as the kernel was told */
+};
+
+struct loop {
+	struct loop_shared *shared; /* set once */
+	unsigned index;
+	pthread_t thread;
+	int wake_fd; /* eventfd */
+
+	unsigned n_conns; /* atomic: other loops look at it */
+
+	struct lock lock; /* the mailbox */
+	struct desk_reply *mail, **mail_end;
+	bool quit;
+
+	/* The thread's own. */
+	struct event_base *base;
+	struct evhttp *http;
+	struct event *wake, *adopt, *pace, *sweep, *accept_again, *end;
+	struct evconnlistener *listener[LISTEN_MAX];
+	unsigned n_listeners;
+	struct conn *conns, *fresh;
+	struct conn *by_http, *by_token;
+	uint64_t last_token;
+	struct objects *objects;
+	struct evbuffer *scratch;
+	unsigned sweeps, ending_ticks;
+	bool ending;
+};
+
+int loop_start(struct loop_shared *shared, unsigned index,
+	       const int *listen_fd, size_t n_listen_fds, struct loop **ret,
+	       struct err *e);
+/* Takes the reply. Any thread. */
+void loop_reply(struct loop *l, struct desk_reply *r);
+/* Finishes what is nearly done, then ends. Any thread. */
+void loop_quit(struct loop *l);
+void loop_join(struct loop *l);
+/* After all are joined: each looks at the others' counts. NULL is fine. */
+void loop_free(struct loop *l);
+
+/* ---- conn.c: on the loop's thread -------------------------------------- */
+
+/* evhttp's callbacks for a new connection and for a complete request. */
+struct bufferevent *conn_make(struct event_base *base, void *loop);
+void conn_request(struct evhttp_request *req, void *loop);
+/* Those made since the last call get their callbacks. */
+void conn_adopt_all(struct loop *l);
+void conn_reply(struct loop *l, struct desk_reply *r);
+/* Cuts what is too slow. Once a second. */
+void conn_sweep(struct loop *l, uint64_t now_ns);
+void conn_set_phase(struct conn *c, enum conn_phase phase);
+/* While a request waits, notice that its client went away. */
+void conn_watch(struct conn *c);
+/* An answer without a body of its own: one line of text. */
+void conn_say(struct conn *c, int status, const char *line);
+/* Ends the connection in an orderly way, from anywhere. */
+void conn_cut(struct conn *c);
+void conn_header(struct conn *c, const char *name, const char *value);
+const char *conn_request_header(struct conn *c, const char *name);
+
+/* ---- data.c ------------------------------------------------------------ */
+
+void data_answer(struct conn *c);
+/* WAITING and paced ones: PACE_TICKS_PER_S times a second. */
+void data_pace(struct conn *c);
+/* The request is over, however it ended. */
+void data_end(struct conn *c);
+
+#endif

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pacing.c - who is sending, how fast the line is, and what each may have.
+ *
+ * Transfers are counted per server, not listed: all of one server get the same
+ * rate, so a join or a leave is a number and the sharing is over servers.
+ * (Sharing by deadline would list them; pace_share is the place.)
+ *
+ * "Other traffic" is what the interface sent less what we sent. Our own bytes
+ * are counted as they enter socket buffers, without packet heads, so a
+ * sixteenth is added to them: heads are 4.5 % at an MTU of 1500.
+ */
+#include "origin/http/pacing.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uthash.h>
+
+#include "common/cleanup.h"
+#include "common/lock.h"
+#include "common/units.h"
+#include "origin/http/pace.h"
+#include "origin/locks.h"
+#include "origin/schedule/rates.h"
+
+struct pacing_server {
+	char name[64]; /* key */
+	struct rates *table; /* NULL: none */
+	int64_t cap_until_s; /* when the table changes next */
+	uint64_t cap_bps;
+	unsigned n_flows;
+	uint64_t flow_bps; /* atomic: read without the lock */
+	UT_hash_handle hh;
+};
+
+struct pacing {
+	/* Set once. */
+	struct rates table;
+	uint64_t link_bps, demand_bps;
+	int tx_fd; /* the interface's tx_bytes, or -1 */
+
+	/* Atomic. */
+	uint64_t sent[CLASS_COUNT];
+	uint64_t reader_flow_bps;
+
+	/* The ticking thread's. */
+	struct pace_meter meter_prefetch, meter_readers, meter_interface,
+		meter_own;
+
+	struct lock lock; /* the rest */
+	struct pace pace;
+	struct pacing_stats stats;
+	struct pacing_server *server; /* hash */
+	unsigned n_prefetch, n_readers;
+};
+
+/* ---- making ------------------------------------------------------------ */
+
+static int open_interface(const struct pacing_config *c, int *ret,
+			  struct err *e)
+{
+	char path[256];
+	int fd;
+
+	/* The name becomes part of a path. */
+	if (strchr(c->link_if, '/') || c->link_if[0] == '.' ||
+	    strlen(c->link_if) > 15)
+		return err_set(e, ENODEV, "'%s' is not the name of a network "
+			       "interface: see `ip link`", c->link_if);
+	snprintf(path, sizeof(path), "%s/%s/statistics/tx_bytes",
+		 c->sysfs ? c->sysfs : "/sys/class/net", c->link_if);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_set(e, ENODEV,
+			       "no network interface '%s': see `ip link`",
+			       c->link_if);
+	*ret = fd;
+	return 0;
+}
+
+int pacing_new(const struct pacing_config *c, int64_t now_s,
+	       struct pacing **ret, struct err *e)
+{
+	struct pacing *p = calloc(1, sizeof(*p));
+	int r;
+
+	if (!p)
+		return err_set(e, ENOMEM, "out of memory");
+	p->tx_fd = -1;
+	p->link_bps = RATE_UNLIMITED;
+	p->demand_bps = c->demand_bps;
+	r = rates_parse(c->prefetch_rate, "", &p->table, e);
+	if (!r && c->link_if) {
+		r = open_interface(c, &p->tx_fd, e);
+		p->link_bps = c->link_bps;
+	}
+	if (r) {
+		free(p);
+		return r;
+	}
+	p->reader_flow_bps = c->demand_bps;
+	p->stats.table_bps = p->stats.budget_bps = rates_at(&p->table, now_s);
+	p->stats.link_known = p->tx_fd >= 0;
+	lock_init(&p->lock, LOCK_PACING);
+	*ret = p;
+	return 0;
+}
+
+static void server_free(struct pacing *p, struct pacing_server *s)
+{
+	HASH_DEL(p->server, s);
+	free(s->table);
+	free(s);
+}
+
+void pacing_free(struct pacing *p)
+{
+	struct pacing_server *s, *next;
+
+	if (!p)
+		return;
+	HASH_ITER(hh, p->server, s, next)
+		server_free(p, s);
+	if (p->tx_fd >= 0)
+		close(p->tx_fd);
+	lock_destroy(&p->lock);
+	free(p);
+}
+
+void pacing_count(struct pacing *p, enum wire_class c, uint64_t bytes)
+{
+	__atomic_add_fetch(&p->sent[c], bytes, __ATOMIC_RELAXED);
+}
+
+/* ---- sharing ----------------------------------------------------------- */
+
+static void set_bps(uint64_t *where, uint64_t bps)
+{
+	__atomic_store_n(where, bps, __ATOMIC_RELAXED);
+}
+
+static void share_prefetch_locked(struct pacing *p)
+{
+	CLEAN_FREE struct pace_group *group =
+		calloc(HASH_COUNT(p->server) + 1, sizeof(*group));
+	struct pacing_server *s, *next;
+	size_t n = 0;
+
+	/* Without memory the rates stay as they are until the next tick. */
+	if (!group)
+		return;
+	HASH_ITER(hh, p->server, s, next)
+		if (s->n_flows > 0)
+			group[n++] = (struct pace_group){
+				.cap_bps = s->cap_bps,
+				.n_flows = s->n_flows,
+				.who = s};
+	pace_share(p->stats.budget_bps, group, n);
+	for (size_t i = 0; i < n; i++) {
+		s = group[i].who;
+		set_bps(&s->flow_bps, group[i].flow_bps);
+	}
+}
+
+static void share_readers_locked(struct pacing *p)
+{
+	uint64_t bps = p->demand_bps;
+
+	if (bps != RATE_UNLIMITED && p->n_readers > 0)
+		bps /= p->n_readers;
+	if (bps < PACE_FLOW_MIN_BPS)
+		bps = PACE_FLOW_MIN_BPS;
+	set_bps(&p->reader_flow_bps, bps);
+}
+
+/* ---- transfers --------------------------------------------------------- */
+
+static struct pacing_server *find_locked(struct pacing *p, const char *name)
+{
+	struct pacing_server *s;
+
+	HASH_FIND_STR(p->server, name, s);
+	if (s)
+		return s;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return NULL;
+	strncat(s->name, name, sizeof(s->name) - 1);
+	s->cap_bps = RATE_UNLIMITED;
+	s->cap_until_s = INT64_MAX;
+	HASH_ADD_STR(p->server, name, s);
+	return s;
+}
+
+static void drop_unused_locked(struct pacing *p, struct pacing_server *s)
+{
+	if (s->n_flows == 0 && !s->table)
+		server_free(p, s);
+}
+
+static int join_prefetch_locked(struct pacing *p, struct pacing_flow *f,
+				const char *server)
+{
+	struct pacing_server *s = find_locked(p, server);
+
+	if (!s)
+		return -ENOMEM;
+	if (p->stats.budget_bps == 0 || s->cap_bps == 0) {
+		drop_unused_locked(p, s);
+		return -EAGAIN;
+	}
+	if (s->n_flows++ == 0)
+		set_bps(&s->flow_bps, PACE_FLOW_MIN_BPS);
+	p->n_prefetch++;
+	f->server = s;
+	share_prefetch_locked(p);
+	return 0;
+}
+
+int pacing_join(struct pacing *p, struct pacing_flow *f, enum wire_class c,
+		const char *server)
+{
+	int r = 0;
+
+	f->server = NULL;
+	f->joined = false;
+	/* Readers without a cap need no account. */
+	if (c != CLASS_PREFETCH && p->demand_bps == RATE_UNLIMITED)
+		return 0;
+	LOCK_SCOPE(&p->lock);
+	if (c == CLASS_PREFETCH) {
+		r = join_prefetch_locked(p, f, server);
+	} else {
+		p->n_readers++;
+		share_readers_locked(p);
+	}
+	f->joined = r == 0;
+	return r;
+}
+
+uint64_t pacing_rate(struct pacing *p, const struct pacing_flow *f)
+{
+	if (!f->joined)
+		return RATE_UNLIMITED;
+	return __atomic_load_n(f->server ? &f->server->flow_bps
+					 : &p->reader_flow_bps,
+			       __ATOMIC_RELAXED);
+}
+
+void pacing_leave(struct pacing *p, struct pacing_flow *f)
+{
+	if (!f->joined)
+		return;
+	LOCK_SCOPE(&p->lock);
+	if (f->server) {
+		f->server->n_flows--;
+		p->n_prefetch--;
+		drop_unused_locked(p, f->server);
+		share_prefetch_locked(p);
+	} else {
+		p->n_readers--;
+		share_readers_locked(p);
+	}
+	f->server = NULL;
+	f->joined = false;
+}
+
+/* ---- time tables ------------------------------------------------------- */
+
+static void look_up_cap(struct pacing_server *s, int64_t now_s)
+{
+	s->cap_bps = rates_at(s->table, now_s);
+	s->cap_until_s = rates_next_change(s->table, now_s);
+}
+
+/* Takes the table, or NULL to take one away. */
+static int set_table_locked(struct pacing *p, const char *name,
+			    struct rates *table, int64_t now_s)
+{
+	struct pacing_server *s = find_locked(p, name);
+
+	if (!s) {
+		free(table);
+		return -ENOMEM;
+	}
+	free(s->table);
+	s->table = table;
+	s->cap_bps = RATE_UNLIMITED;
+	s->cap_until_s = INT64_MAX;
+	if (table)
+		look_up_cap(s, now_s);
+	else
+		drop_unused_locked(p, s);
+	return 0;
+}
+
+static bool is_listed(const char *name, const struct pacing_table *t, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(t[i].server, name) == 0)
+			return true;
+	return false;
+}
+
+int pacing_set_tables(struct pacing *p, const struct pacing_table *t, size_t n,
+		      int64_t now_s)
+{
+	struct pacing_server *s, *next;
+	int r = 0;
+
+	LOCK_SCOPE(&p->lock);
+	HASH_ITER(hh, p->server, s, next)
+		if (s->table && !is_listed(s->name, t, n))
+			set_table_locked(p, s->name, NULL, now_s);
+	for (size_t i = 0; i < n && !r; i++) {
+		struct rates *table = malloc(sizeof(*table));
+
+		if (!table)
+			return -ENOMEM;
+		if (rates_parse(t[i].rates, "", table, NULL)) {
+			free(table);
+			table = NULL;
+		}
+		r = set_table_locked(p, t[i].server, table, now_s);
+	}
+	share_prefetch_locked(p);
+	return r;
+}
+
+/* ---- the tick ---------------------------------------------------------- */
+
+static uint64_t read_counter(int fd)
+{
+	char text[32] = "";
+	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+
+	return n > 0 ? strtoull(text, NULL, 10) : 0;
+}
+
+static void measure(struct pacing *p, uint64_t now_ns, struct pacing_stats *s)
+{
+	uint64_t readers = 0, prefetch, interface = 0, own;
+
+	for (int c = 0; c < CLASS_COUNT; c++) {
+		s->sent[c] = __atomic_load_n(&p->sent[c], __ATOMIC_RELAXED);
+		if (c != CLASS_PREFETCH)
+			readers += s->sent[c];
+	}
+	prefetch = s->sent[CLASS_PREFETCH];
+	if (p->tx_fd >= 0)
+		interface = read_counter(p->tx_fd);
+	s->prefetch_bps = pace_measure(&p->meter_prefetch, now_ns, prefetch);
+	s->reader_bps = pace_measure(&p->meter_readers, now_ns, readers);
+	s->interface_bps = pace_measure(&p->meter_interface, now_ns,
+					interface);
+	own = pace_measure(&p->meter_own, now_ns, readers + prefetch);
+	own += own / 16;
+	s->other_bps = s->interface_bps > own ? s->interface_bps - own : 0;
+}
+
+void pacing_tick(struct pacing *p, uint64_t mono_ns, int64_t now_s)
+{
+	struct pacing_stats now = {0};
+	struct pacing_server *s, *next;
+	struct pace_input in;
+
+	now.table_bps = rates_at(&p->table, now_s);
+	measure(p, mono_ns, &now);
+	now.link_known = p->tx_fd >= 0;
+	in = (struct pace_input){.table_bps = now.table_bps,
+				 .link_bps = p->link_bps,
+				 .other_bps = now.other_bps,
+				 .reader_bps = now.reader_bps,
+				 .prefetch_bps = now.prefetch_bps};
+	LOCK_SCOPE(&p->lock);
+	now.budget_bps = pace_budget(&p->pace, &in);
+	now.yielding = p->pace.yielding;
+	p->stats = now;
+	HASH_ITER(hh, p->server, s, next)
+		if (s->table && now_s >= s->cap_until_s)
+			look_up_cap(s, now_s);
+	share_prefetch_locked(p);
+}
+
+void pacing_get(struct pacing *p, struct pacing_stats *ret)
+{
+	LOCK_SCOPE(&p->lock);
+	*ret = p->stats;
+	ret->n_prefetch = p->n_prefetch;
+	ret->n_readers = p->n_readers;
+}
