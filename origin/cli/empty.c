@@ -3,6 +3,3 @@
 #include "origin/cli/verbs.h"
 
 const struct cli_verb verbs_plan[] = {{0}};
-const struct cli_verb verbs_server[] = {{0}};
-const struct cli_verb verbs_order[] = {{0}};
-const struct cli_verb verb_serve = {.name = "serve", .hidden = true};

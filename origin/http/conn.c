@@ -97,7 +97,7 @@ static void on_output(struct evbuffer *buf,
 		return;
 	c->since_ns = clock_mono_ns();
 	metrics_add(&s->metrics->bytes[c->match.route], n);
-	if (c->match.route != ROUTE_DATA)
+	if (!c->is_data)
 		return;
 	head = n < c->head_left ? n : c->head_left;
 	c->head_left -= head;

@@ -51,6 +51,7 @@ void data_end(struct conn *c)
 	object_put(c->object);
 	c->object = NULL;
 	c->left = 0;
+	c->is_data = false;
 }
 
 /* ---- sending ----------------------------------------------------------- */
@@ -104,6 +105,7 @@ static void send_data(struct conn *c)
 	conn_set_phase(c, CONN_SENDING);
 	evhttp_send_reply_start(c->req, c->status, NULL);
 	c->head_left = evbuffer_get_length(out);
+	c->is_data = c->match.route == ROUTE_DATA;
 	if (c->left > 0)
 		feed(c);
 	else

@@ -78,9 +78,10 @@ struct conn {
 	unsigned method;
 	uint64_t token; /* HELD */
 	int status;
-	uint64_t head_left; /* of the answer's head, not sent yet */
 
 	/* A data answer. */
+	bool is_data;
+	uint64_t head_left; /* of its head, not sent yet */
 	enum wire_class class_;
 	struct object *object;
 	uint64_t offset, left;

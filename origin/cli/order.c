@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * order.c - `order ...`: orders by hand. Each is a row that the daemon
+ * delivers within a fraction of a second, or whenever the server comes.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/names.h"
+#include "common/units.h"
+#include "origin/cli/verbs.h"
+#include "origin/plan/when.h"
+#include "origin/servers/servers.h"
+
+/* ---- what all of them need --------------------------------------------- */
+
+#define FORCE_OPTION \
+	{"force", 'f', NULL, "also if no server of this name was seen yet"}
+
+static int check_server(struct cli_context *c, struct db *db)
+{
+	const char *name = c->arg[0];
+	struct server s;
+	struct err e;
+	int r;
+
+	if (name_check_server(name, &e))
+		return cli_fail(c, "%s", e.text);
+	r = servers_get(db, name, &s, &e);
+	if (r == -ENOENT && cli_flag(c, "force"))
+		return 0;
+	if (r == -ENOENT)
+		return cli_fail(c, "%s, or order it all the same with --force",
+				e.text);
+	return r ? cli_fail(c, "%s", e.text) : 0;
+}
+
+/* A moment given with option `name`; *ret stays as it is without one. */
+static int take_time(struct cli_context *c, const char *name, int64_t *ret)
+{
+	const char *text = cli_value(c, name);
+	char zone[ZONE_MAX];
+	int64_t now = clock_unix_s();
+	struct err e;
+
+	if (!text)
+		return 0;
+	if (when_parse(text, "", now, ret, zone, &e))
+		return cli_usage(c, "--%s: %s", name, e.text);
+	if (*ret <= now)
+		return cli_usage(c, "--%s: %s lies in the past", name, text);
+	return 0;
+}
+
+static int give(struct cli_context *c, struct db *db, struct wire_order *o)
+{
+	const char *server = c->arg[0];
+	char bytes[UNITS_TEXT];
+	struct err e;
+
+	if (orders_add(db, server, o, clock_unix_s(), &e))
+		return cli_fail(c, "%s", e.text);
+	printf("order %llu: %s %s on %s\n", (unsigned long long)o->number,
+	       wire_order_kind_name(o->kind),
+	       o->kind == ORDER_RECLAIM ? units_size(o->bytes, bytes)
+					: o->name,
+	       server);
+	return 0;
+}
+
+/* ---- orders that name an image ----------------------------------------- */
+
+struct target {
+	uint64_t id, size_bytes;
+	struct digest digest;
+};
+
+/* The version that is published under the name now. */
+static int find_published(struct db *db, const char *name, struct target *ret,
+			  struct err *e)
+{
+	struct node n;
+	int r;
+
+	r = node_find(db, name, &n, e);
+	if (r)
+		return r;
+	if (n.is_dir)
+		return err_set(e, EISDIR, "%s is a folder: name an image", name);
+	ret->id = n.id;
+	ret->size_bytes = n.size_bytes;
+	ret->digest = n.digest;
+	return 0;
+}
+
+static int give_target(struct cli_context *c, struct db *db,
+		       enum wire_order_kind kind, const struct target *t,
+		       const struct wire_order *more)
+{
+	struct wire_order o = *more;
+
+	o.kind = kind;
+	o.id = t->id;
+	o.digest = t->digest;
+	o.size_bytes = t->size_bytes;
+	o.name = c->arg[1];
+	return give(c, db, &o);
+}
+
+static int order_published(struct cli_context *c, enum wire_order_kind kind,
+			   const struct wire_order *more)
+{
+	CLEAN_DB struct db *db = NULL;
+	struct target t;
+	struct err e;
+	int r = verb_open_db(c, &db);
+
+	if (!r)
+		r = check_server(c, db);
+	if (r)
+		return r;
+	if (find_published(db, c->arg[1], &t, &e))
+		return cli_fail(c, "%s", e.text);
+	return give_target(c, db, kind, &t, more);
+}
+
+static const struct cli_option prefetch_options[] = {
+	{"hold-until", 0, "TIME", "do not evict it before"},
+	{"deadline", 0, "TIME", "when it is needed: earlier ones go first"},
+	FORCE_OPTION,
+	{0},
+};
+
+static int run_prefetch(struct cli_context *c)
+{
+	struct wire_order o = {0};
+	int r = take_time(c, "hold-until", &o.hold_until_s);
+
+	if (!r)
+		r = take_time(c, "deadline", &o.deadline_s);
+	return r ? r : order_published(c, ORDER_PREFETCH, &o);
+}
+
+static const struct cli_option hold_options[] = {
+	{"until", 0, "TIME", "do not evict it before"},
+	FORCE_OPTION,
+	{0},
+};
+
+static int run_hold(struct cli_context *c)
+{
+	struct wire_order o = {0};
+	int r = take_time(c, "until", &o.hold_until_s);
+
+	if (!r && !o.hold_until_s)
+		r = cli_usage(c, "say how long: --until TIME");
+	return r ? r : order_published(c, ORDER_HOLD, &o);
+}
+
+static const struct cli_option force_options[] = {FORCE_OPTION, {0}};
+
+static int run_release(struct cli_context *c)
+{
+	const struct wire_order o = {0};
+
+	return order_published(c, ORDER_RELEASE, &o);
+}
+
+/*
+ * A server may have several versions of one name, and the origin none any
+ * more: what the server says that it has is what is deleted.
+ */
+static int delete_versions(struct cli_context *c, struct db *db,
+			   const struct wire_image *image, size_t n)
+{
+	const struct wire_order none = {0};
+	struct target t;
+	unsigned found = 0;
+	struct err e;
+	int r = 0;
+
+	for (size_t i = 0; i < n && !r; i++) {
+		if (strcmp(image[i].name, c->arg[1]) != 0)
+			continue;
+		t = (struct target){.id = image[i].id,
+				    .digest = image[i].digest,
+				    .size_bytes = image[i].size_bytes};
+		r = give_target(c, db, ORDER_DELETE, &t, &none);
+		found++;
+	}
+	if (found || r)
+		return r;
+	/* It may have begun to store it since its last descriptor. */
+	if (find_published(db, c->arg[1], &t, &e))
+		return cli_fail(c, "%s, and %s has none of that name", e.text,
+				c->arg[0]);
+	return give_target(c, db, ORDER_DELETE, &t, &none);
+}
+
+static int run_delete(struct cli_context *c)
+{
+	CLEAN_DB struct db *db = NULL;
+	struct wire_image *image;
+	struct err e;
+	size_t n;
+	int r = verb_open_db(c, &db);
+
+	if (!r)
+		r = check_server(c, db);
+	if (r)
+		return r;
+	if (servers_images(db, c->arg[0], &image, &n, &e))
+		return cli_fail(c, "%s", e.text);
+	r = delete_versions(c, db, image, n);
+	for (size_t i = 0; i < n; i++)
+		wire_image_clear(&image[i]);
+	free(image);
+	return r;
+}
+
+/* ---- others ------------------------------------------------------------ */
+
+static int run_reclaim(struct cli_context *c)
+{
+	struct wire_order o = {.kind = ORDER_RECLAIM};
+	CLEAN_DB struct db *db = NULL;
+	struct err e;
+	int r;
+
+	if (units_parse_size(c->arg[1], &o.bytes, &e))
+		return cli_usage(c, "%s", e.text);
+	if (o.bytes == 0)
+		return cli_usage(c, "nothing to reclaim: say how much, as "
+				 "100G");
+	r = verb_open_db(c, &db);
+	if (!r)
+		r = check_server(c, db);
+	return r ? r : give(c, db, &o);
+}
+
+static int parse_number(const char *text, uint64_t *ret)
+{
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return -EINVAL;
+	errno = 0;
+	*ret = strtoull(text, &end, 10);
+	return *end || errno ? -EINVAL : 0;
+}
+
+static int run_cancel(struct cli_context *c)
+{
+	CLEAN_DB struct db *db = NULL;
+	uint64_t number;
+	struct err e;
+	int r = verb_open_db(c, &db);
+
+	for (int i = 0; i < c->n_args && !r; i++) {
+		if (parse_number(c->arg[i], &number))
+			return cli_usage(c, "'%s' is no number of an order: "
+					 "see `stagefs-origin order list`",
+					 c->arg[i]);
+		if (orders_cancel(db, number, clock_unix_s(), &e))
+			return cli_fail(c, "%s", e.text);
+		printf("order %llu: cancelled\n", (unsigned long long)number);
+	}
+	return r;
+}
+
+/* ---- list -------------------------------------------------------------- */
+
+enum {
+	COL_NUMBER,
+	COL_SERVER,
+	COL_KIND,
+	COL_IMAGE,
+	COL_SIZE,
+	COL_STORED,
+	COL_STATE,
+	COL_CREATED,
+	COL_SENT,
+	COL_TIMES,
+	COL_UPDATED,
+	COL_DEADLINE,
+	COL_HOLD,
+	COL_JOB,
+	COL_ID,
+	COL_MESSAGE
+};
+
+static const struct table_column list_columns[] = {
+	{"NUMBER", "number of the order", TABLE_NUMBER, true},
+	{"SERVER", "whom it is for", TABLE_TEXT, true},
+	{"KIND", "prefetch, delete, reclaim, hold, release, cancel",
+	 TABLE_TEXT, true},
+	{"IMAGE", "image name", TABLE_TEXT, true},
+	{"SIZE", "of the image, or what is to be reclaimed", TABLE_SIZE,
+	 true},
+	{"STORED", "stored, or reclaimed, as last reported", TABLE_SIZE,
+	 true},
+	{"STATE", "pending, running, done, failed, cancelled", TABLE_TEXT,
+	 true},
+	{"CREATED", "when it was given", TABLE_TIME, true},
+	{"SENT", "when it was first delivered", TABLE_TIME, false},
+	{"DELIVERIES", "how often it was delivered", TABLE_NUMBER, false},
+	{"UPDATED", "when it was last reported on", TABLE_TIME, false},
+	{"DEADLINE", "when it is needed", TABLE_TIME, false},
+	{"HOLD-UNTIL", "not evicted before", TABLE_TIME, false},
+	{"JOB", "job of the plan that it belongs to", TABLE_NUMBER, false},
+	{"ID", "id of the version", TABLE_NUMBER, false},
+	{"MESSAGE", "why it failed", TABLE_TEXT, true},
+	{0},
+};
+
+static const struct cli_option list_options[] = {
+	{"all", 'a', NULL, "finished ones too"},
+	{0},
+};
+
+static void time_cell(struct table *t, void *row, size_t col, int64_t unix_s)
+{
+	if (unix_s)
+		table_time(t, row, col, unix_s);
+}
+
+static void list_row(struct table *t, const struct order *o)
+{
+	bool reclaim = o->o.kind == ORDER_RECLAIM;
+	void *row = table_row(t);
+
+	table_u64(t, row, COL_NUMBER, o->o.number);
+	table_text(t, row, COL_SERVER, o->server);
+	table_text(t, row, COL_KIND, wire_order_kind_name(o->o.kind));
+	if (o->o.name && o->o.name[0])
+		table_text(t, row, COL_IMAGE, o->o.name);
+	if (reclaim || o->o.size_bytes)
+		table_u64(t, row, COL_SIZE,
+			  reclaim ? o->o.bytes : o->o.size_bytes);
+	if (reclaim || o->o.kind == ORDER_PREFETCH)
+		table_u64(t, row, COL_STORED, o->stored_bytes);
+	table_text(t, row, COL_STATE, order_state_name(o->state));
+	time_cell(t, row, COL_CREATED, o->created_s);
+	time_cell(t, row, COL_SENT, o->sent_s);
+	table_u64(t, row, COL_TIMES, o->sent_count);
+	time_cell(t, row, COL_UPDATED, o->updated_s);
+	time_cell(t, row, COL_DEADLINE, o->o.deadline_s);
+	time_cell(t, row, COL_HOLD, o->o.hold_until_s);
+	if (o->o.job)
+		table_u64(t, row, COL_JOB, o->o.job);
+	if (o->o.id)
+		table_u64(t, row, COL_ID, o->o.id);
+	if (o->message[0])
+		table_text(t, row, COL_MESSAGE, o->message);
+}
+
+static int run_list(struct cli_context *c)
+{
+	const char *server = c->n_args ? c->arg[0] : NULL;
+	CLEAN_DB struct db *db = NULL;
+	struct server known;
+	struct order *list;
+	struct table *t;
+	struct err e;
+	size_t n;
+	int r = verb_open_db(c, &db);
+
+	if (r)
+		return r;
+	if (orders_list(db, server, cli_flag(c, "all"), &list, &n, &e))
+		return cli_fail(c, "%s", e.text);
+	/* None at all for a name that nobody has: a slip of the pen. */
+	if (n == 0 && server && servers_get(db, server, &known, &e)) {
+		free(list);
+		return cli_fail(c, "%s", e.text);
+	}
+	if (table_new("orders", list_columns, &c->table, &t, &e)) {
+		orders_free(list, n);
+		return cli_usage(c, "%s", e.text);
+	}
+	for (size_t i = 0; i < n; i++)
+		list_row(t, &list[i]);
+	orders_free(list, n);
+	r = table_print(t);
+	table_free(t);
+	return r ? cli_fail(c, "cannot write: %s", strerror(-r)) : 0;
+}
+
+/* ---- the verbs --------------------------------------------------------- */
+
+const struct cli_verb verbs_order[] = {
+	{
+		.name = "prefetch",
+		.args = "SERVER IMAGE",
+		.summary = "have a server store an image ahead of its use",
+		.option = prefetch_options,
+		.run = run_prefetch,
+		.min_args = 2,
+		.max_args = 2,
+		.details = "Starts now. For a date, or again and again, use "
+			   "`plan add`.",
+	},
+	{
+		.name = "delete",
+		.args = "SERVER IMAGE",
+		.summary = "have a server drop what it stored of an image",
+		.option = force_options,
+		.run = run_delete,
+		.min_args = 2,
+		.max_args = 2,
+		.details = "All versions of that name which the server has. "
+			   "The image stays published; a reader fetches it "
+			   "anew.",
+	},
+	{
+		.name = "reclaim",
+		.args = "SERVER SIZE",
+		.summary = "have a server make room",
+		.option = force_options,
+		.run = run_reclaim,
+		.min_args = 2,
+		.max_args = 2,
+		.details = "It deletes in stored order until SIZE is free; "
+			   "open and held images stay.",
+	},
+	{
+		.name = "hold",
+		.args = "SERVER IMAGE --until TIME",
+		.summary = "keep an image on a server",
+		.option = hold_options,
+		.run = run_hold,
+		.min_args = 2,
+		.max_args = 2,
+	},
+	{
+		.name = "release",
+		.args = "SERVER IMAGE",
+		.summary = "end a hold",
+		.option = force_options,
+		.run = run_release,
+		.min_args = 2,
+		.max_args = 2,
+	},
+	{
+		.name = "list",
+		.args = "[SERVER]",
+		.summary = "list orders that are not finished",
+		.option = list_options,
+		.run = run_list,
+		.max_args = 1,
+		.table = list_columns,
+	},
+	{
+		.name = "cancel",
+		.args = "NUMBER...",
+		.summary = "take orders back",
+		.run = run_cancel,
+		.min_args = 1,
+		.max_args = -1,
+		.details = "One that was delivered already is followed by an "
+			   "order to stop; what it has stored until then "
+			   "stays.",
+	},
+	{0},
+};

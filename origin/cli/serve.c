@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * serve.c - `serve`: the daemon. Its main thread parses the options, starts
+ * the others, ticks the pacing and waits for a signal.
+ *
+ * What it was started with is kept in the store's settings, so that `plan
+ * check` reckons with the same rates as the daemon. An option that is not
+ * given this time is not kept from last time: the unit file is the truth.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/units.h"
+#include "origin/cli/verbs.h"
+#include "origin/http/pace.h"
+#include "origin/http/scheduling.h"
+#include "origin/http/server.h"
+#include "origin/schedule/rates.h"
+
+#define LISTEN_DEFAULT "0.0.0.0:8420"
+#define NUMBER_MAX 1000000
+
+static const struct cli_option serve_options[] = {
+	{"listen", 'l', "HOST:PORT[,...]",
+	 "where to listen (default: " LISTEN_DEFAULT "); [::]:8420 for IPv6"},
+	{"prefetch-rate", 0, "TABLE",
+	 "most that all prefetch together may take, by time of day, as "
+	 "\"08:00 200M/s, 20:00 unlimited\" (default: unlimited)"},
+	{"link", 0, "IF=RATE",
+	 "interface and what it can carry, as eth0=10Gbit/s; prefetch takes "
+	 "what others leave of it"},
+	{"demand-rate", 0, "RATE",
+	 "most that readers' own fetches together may take (default: "
+	 "unlimited)"},
+	{"lead", 0, "SPAN",
+	 "longest time ahead that the plan starts a transfer, as 12h"},
+	{"margin", 0, "PERCENT",
+	 "time that the plan adds to what a transfer should take"},
+	{"threads", 0, "N", "threads that serve (default: one per processor)"},
+	{"max-connections", 0, "N", "more are answered 503 (default: 4096)"},
+	{"debug", 0, "COMPONENTS",
+	 "log more of these, as http,schedule; http logs each request"},
+	{0},
+};
+
+struct options {
+	const char *listen, *prefetch_rate, *lead, *margin;
+	char link_if[32];
+	char link_rate[64];
+	uint64_t link_bps, demand_bps;
+	unsigned threads, max_connections;
+};
+
+/* ---- options ----------------------------------------------------------- */
+
+static int take_number(struct cli_context *c, const char *name, unsigned *ret)
+{
+	const char *text = cli_value(c, name);
+	unsigned long v;
+	char *end;
+
+	if (!text)
+		return 0;
+	v = strtoul(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end || v == 0 || v > NUMBER_MAX)
+		return cli_usage(c, "--%s: '%s' is not a number from 1 to %d",
+				 name, text, NUMBER_MAX);
+	*ret = (unsigned)v;
+	return 0;
+}
+
+static int take_link(struct cli_context *c, struct options *o)
+{
+	const char *text = cli_value(c, "link");
+	const char *equals = text ? strchr(text, '=') : NULL;
+	struct err e;
+	size_t n;
+
+	if (!text)
+		return 0;
+	n = equals ? (size_t)(equals - text) : 0;
+	if (n == 0 || n >= sizeof(o->link_if) ||
+	    strlen(equals + 1) >= sizeof(o->link_rate))
+		return cli_usage(c, "--link: '%s' is not of the form IF=RATE, "
+				 "as eth0=10Gbit/s", text);
+	memcpy(o->link_if, text, n);
+	o->link_if[n] = '\0';
+	strcpy(o->link_rate, equals + 1);
+	if (units_parse_rate(o->link_rate, &o->link_bps, &e))
+		return cli_usage(c, "--link: %s", e.text);
+	if (o->link_bps == 0 || o->link_bps == RATE_UNLIMITED)
+		return cli_usage(c, "--link: no interface carries '%s'",
+				 o->link_rate);
+	return 0;
+}
+
+static int take_rates(struct cli_context *c, struct options *o)
+{
+	const char *demand = cli_value(c, "demand-rate");
+	struct rates table;
+	struct err e;
+
+	o->prefetch_rate = cli_value(c, "prefetch-rate");
+	if (rates_parse(o->prefetch_rate, "", &table, &e))
+		return cli_usage(c, "--prefetch-rate: %s", e.text);
+	o->demand_bps = RATE_UNLIMITED;
+	if (demand && units_parse_rate(demand, &o->demand_bps, &e))
+		return cli_usage(c, "--demand-rate: %s", e.text);
+	if (o->demand_bps == 0)
+		return cli_usage(c, "--demand-rate: readers need more than 0");
+	return 0;
+}
+
+static int take_plan_options(struct cli_context *c, struct options *o)
+{
+	struct err e;
+	uint64_t ms;
+	double part;
+	char *end;
+
+	o->lead = cli_value(c, "lead");
+	if (o->lead && units_parse_span(o->lead, &ms, &e))
+		return cli_usage(c, "--lead: %s", e.text);
+	o->margin = cli_value(c, "margin");
+	if (!o->margin)
+		return 0;
+	part = strtod(o->margin, &end);
+	if (end == o->margin || (*end && strcmp(end, "%") != 0) ||
+	    !(part >= 0 && part <= 1000))
+		return cli_usage(c, "--margin: '%s' is not a percentage from 0 "
+				 "to 1000", o->margin);
+	return 0;
+}
+
+static int take_options(struct cli_context *c, struct options *o)
+{
+	int r;
+
+	o->listen = cli_value(c, "listen");
+	if (!o->listen)
+		o->listen = LISTEN_DEFAULT;
+	r = take_link(c, o);
+	if (!r)
+		r = take_rates(c, o);
+	if (!r)
+		r = take_plan_options(c, o);
+	if (!r)
+		r = take_number(c, "threads", &o->threads);
+	if (!r)
+		r = take_number(c, "max-connections", &o->max_connections);
+	return r;
+}
+
+static int keep_settings(struct db *db, const struct options *o,
+			 struct err *e)
+{
+	const struct {
+		const char *name, *value;
+	} setting[] = {
+		{"prefetch_rate", o->prefetch_rate},
+		{"link", o->link_rate},
+		{"link_interface", o->link_if},
+		{"lead", o->lead},
+		{"margin", o->margin},
+	};
+	const size_t n = sizeof(setting) / sizeof(setting[0]);
+	int r;
+
+	r = db_begin(db, e);
+	for (size_t i = 0; i < n && !r; i++)
+		r = origindb_set(db, setting[i].name,
+				 setting[i].value ? setting[i].value : "", e);
+	if (!r)
+		return db_commit(db, e);
+	db_rollback(db);
+	return r;
+}
+
+/* ---- sd_notify(3), by hand --------------------------------------------- */
+
+static void notify(const char *state)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	CLEAN_FD int fd = -1;
+	size_t n;
+
+	if (!path || (path[0] != '/' && path[0] != '@'))
+		return;
+	n = strlen(path);
+	if (n >= sizeof(a.sun_path))
+		return;
+	memcpy(a.sun_path, path, n);
+	if (path[0] == '@')
+		a.sun_path[0] = '\0'; /* abstract */
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 ||
+	    sendto(fd, state, strlen(state), MSG_NOSIGNAL,
+		   (struct sockaddr *)&a,
+		   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n)) <
+		    0)
+		log_warn("serve", "cannot tell systemd '%s': %s", state,
+			 strerror(errno));
+}
+
+/* ---- running ----------------------------------------------------------- */
+
+struct daemon {
+	struct store *store;
+	struct pacing *pacing;
+	struct http_server *http;
+	struct scheduling *scheduling;
+};
+
+static void schedule_ran(void *http)
+{
+	http_server_wake(http);
+}
+
+static int start(struct daemon *d, const struct options *o, struct err *e)
+{
+	struct pacing_config p = {.prefetch_rate = o->prefetch_rate,
+				  .link_if = o->link_bps ? o->link_if : NULL,
+				  .link_bps = o->link_bps,
+				  .demand_bps = o->demand_bps};
+	struct http_config h = {.store = d->store,
+				.listen = o->listen,
+				.n_threads = o->threads,
+				.max_connections = o->max_connections};
+	struct scheduling_config s = {.store_dir = d->store->dir,
+				      .ran = schedule_ran};
+	int r;
+
+	r = pacing_new(&p, clock_unix_s(), &d->pacing, e);
+	if (r)
+		return r;
+	h.pacing = s.pacing = d->pacing;
+	r = http_server_start(&h, &d->http, e);
+	if (r)
+		return r;
+	s.ctx = d->http;
+	return scheduling_start(&s, &d->scheduling, e);
+}
+
+static void stop(struct daemon *d)
+{
+	scheduling_stop(d->scheduling);
+	http_server_stop(d->http);
+	pacing_free(d->pacing);
+	store_close(d->store);
+}
+
+/* Until SIGTERM or SIGINT, which all threads have blocked. */
+static void tick_until_signal(struct daemon *d, const sigset_t *set)
+{
+	const struct timespec tick = {0, (long)(NS_PER_S / PACE_TICKS_PER_S)};
+	int sig;
+
+	do {
+		sig = sigtimedwait(set, NULL, &tick);
+		pacing_tick(d->pacing, clock_mono_ns(), clock_unix_s());
+	} while (sig < 0);
+	log_info("serve", "%s: ending", sig == SIGINT ? "SIGINT" : "SIGTERM");
+}
+
+static int run_daemon(struct cli_context *c, struct daemon *d,
+		      const struct options *o)
+{
+	CLEAN_DB struct db *db = NULL;
+	struct err e;
+	sigset_t set;
+	int r = verb_open_store(c, &d->store, &db);
+
+	if (r)
+		return r;
+	if (store_lock_serve(d->store, &e))
+		return cli_fail(c, "%s", e.text);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	/* Settings last: a daemon that could not start has changed nothing. */
+	if (start(d, o, &e) || keep_settings(db, o, &e))
+		return cli_fail(c, "%s", e.text);
+	notify("READY=1");
+	tick_until_signal(d, &set);
+	notify("STOPPING=1");
+	return 0;
+}
+
+static int run_serve(struct cli_context *c)
+{
+	struct options o = {0};
+	struct daemon d = {0};
+	int r;
+
+	r = take_options(c, &o);
+	if (r)
+		return r;
+	log_set_debug(cli_value(c, "debug"));
+	r = run_daemon(c, &d, &o);
+	stop(&d);
+	return r;
+}
+
+const struct cli_verb verb_serve = {
+	.name = "serve",
+	.summary = "run the daemon that serves the production servers",
+	.option = serve_options,
+	.run = run_serve,
+	.details =
+		"Readers' own fetches go first: while any are served, prefetch "
+		"gives way. With --link it takes what other traffic on the "
+		"interface leaves; without, it falls to an eighth at once and "
+		"recovers within seconds. Ends on SIGTERM and SIGINT.",
+};

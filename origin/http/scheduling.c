@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * scheduling.c - a loop around scheduler_run.
+ *
+ * It has a handle of its own, so PRAGMA data_version shows what all others
+ * have committed, the loops' desk included, and not what the schedule wrote
+ * itself. Descriptors come once a second per server: at most two runs a
+ * second, however many servers there are.
+ */
+#include "origin/http/scheduling.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/lock.h"
+#include "common/log.h"
+#include "origin/db/origindb.h"
+#include "origin/locks.h"
+#include "origin/schedule/scheduler.h"
+#include "origin/servers/servers.h"
+
+#define LOOK_NS (250 * NS_PER_MS)
+#define RUN_EVERY_MIN_NS (500 * NS_PER_MS)
+#define RUN_EVERY_MAX_S 10
+
+struct scheduling {
+	struct scheduling_config c; /* set once */
+	pthread_t thread;
+
+	struct lock lock; /* stop */
+	struct wait_cond cond;
+	bool stop;
+
+	/* The thread's own. */
+	struct db *db;
+	int64_t version, next_s;
+	uint64_t ran_ns;
+	bool changed, failing;
+};
+
+/* The servers' own time tables, for the pacing. */
+static int load_tables(struct scheduling *s, struct err *e)
+{
+	struct pacing_table *table;
+	struct server *list;
+	size_t n, n_tables = 0;
+	int r;
+
+	r = servers_list(s->db, &list, &n, e);
+	if (r)
+		return r;
+	table = calloc(n + 1, sizeof(*table));
+	if (!table) {
+		free(list);
+		return err_set(e, ENOMEM, "out of memory");
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (!list[i].prefetch_rate[0])
+			continue;
+		memcpy(table[n_tables].server, list[i].name,
+		       sizeof(list[i].name));
+		table[n_tables++].rates = list[i].prefetch_rate;
+	}
+	r = pacing_set_tables(s->c.pacing, table, n_tables, clock_unix_s());
+	free(table);
+	free(list);
+	return r ? err_set(e, -r, "time tables: %s", strerror(-r)) : 0;
+}
+
+static void note_outcome(struct scheduling *s, int r, const struct err *e)
+{
+	if (r && !s->failing)
+		log_err("schedule", "%s; trying again every %d s", e->text,
+			RUN_EVERY_MAX_S);
+	if (!r && s->failing)
+		log_info("schedule", "runs again");
+	s->failing = r != 0;
+}
+
+static void run(struct scheduling *s, int64_t now_s)
+{
+	int64_t next_s = now_s + RUN_EVERY_MAX_S;
+	struct pacing_stats p;
+	struct err e;
+	int r;
+
+	pacing_get(s->c.pacing, &p);
+	r = load_tables(s, &e);
+	if (!r)
+		r = scheduler_run(s->db, now_s, p.reader_bps, p.other_bps,
+				  &next_s, &e);
+	note_outcome(s, r, &e);
+	s->next_s = now_s + RUN_EVERY_MAX_S;
+	if (!r && next_s > now_s && next_s < s->next_s)
+		s->next_s = next_s;
+	s->ran_ns = clock_mono_ns();
+	s->changed = false;
+	s->c.ran(s->c.ctx);
+}
+
+static bool is_due(struct scheduling *s, int64_t now_s)
+{
+	int64_t version = s->version;
+
+	/* A change that comes right after a run is not forgotten: it waits. */
+	if (db_data_version(s->db, &version) == 0 && version != s->version) {
+		s->version = version;
+		s->changed = true;
+	}
+	/* A clock that was set back must not stop it. */
+	if (now_s >= s->next_s || now_s < s->next_s - RUN_EVERY_MAX_S)
+		return true;
+	return s->changed && clock_mono_ns() >= s->ran_ns + RUN_EVERY_MIN_NS;
+}
+
+static bool wait_a_little(struct scheduling *s)
+{
+	uint64_t until = clock_mono_ns() + LOOK_NS;
+
+	LOCK_SCOPE(&s->lock);
+	while (!s->stop && cond_wait_until(&s->cond, &s->lock, until) == 0)
+		;
+	return !s->stop;
+}
+
+static void *scheduling_main(void *arg)
+{
+	struct scheduling *s = arg;
+
+	pthread_setname_np(pthread_self(), "schedule");
+	do {
+		int64_t now_s = clock_unix_s();
+
+		if (is_due(s, now_s))
+			run(s, now_s);
+	} while (wait_a_little(s));
+	return NULL;
+}
+
+int scheduling_start(const struct scheduling_config *c,
+		     struct scheduling **ret, struct err *e)
+{
+	struct scheduling *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return err_set(e, ENOMEM, "out of memory");
+	s->c = *c;
+	r = origindb_open(c->store_dir, &s->db, e);
+	if (r) {
+		free(s);
+		return r;
+	}
+	lock_init(&s->lock, LOCK_DAEMON);
+	cond_init(&s->cond);
+	r = pthread_create(&s->thread, NULL, scheduling_main, s);
+	if (r) {
+		cond_destroy(&s->cond);
+		lock_destroy(&s->lock);
+		db_close(s->db);
+		free(s);
+		return err_set(e, r, "cannot start a thread: %s", strerror(r));
+	}
+	*ret = s;
+	return 0;
+}
+
+void scheduling_stop(struct scheduling *s)
+{
+	if (!s)
+		return;
+	lock_take(&s->lock);
+	s->stop = true;
+	cond_wake_all(&s->cond);
+	lock_give(&s->lock);
+	pthread_join(s->thread, NULL);
+	cond_destroy(&s->cond);
+	lock_destroy(&s->lock);
+	db_close(s->db);
+	free(s);
+}
