@@ -1,66 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `image add`, `remove` and `verify`: what is stored, shown and refused. */
-#include "storetest.h"
-
-#include <sys/socket.h>
-#include <sys/un.h>
+/* `image add` and `remove`: what is stored, under which names. */
+#include "imagetest.h"
 
 /* ---- the bytes --------------------------------------------------------- */
-
-/* Hashes a file in the plainest way and compares with what was published. */
-static void assert_stored(struct storetest *t, const char *file,
-			  const struct node *n)
-{
-	uint64_t object_size, blocks, manifest_size;
-	struct manifest *m;
-	char *want, *got, *raw;
-	size_t len;
-	int fd;
-
-	assert_int_equal(file_read(storetest_path(t, file), SIZE_MAX - 1, &want,
-				   &len),
-			 0);
-	assert_int_equal(n->size_bytes, len);
-	fd = store_open_manifest(t->s, &n->digest, &manifest_size);
-	assert_true(fd >= 0);
-	raw = malloc(manifest_size);
-	assert_int_equal(fd_pread_all(fd, raw, manifest_size, 0), 0);
-	close(fd);
-	assert_int_equal(manifest_decode(raw, manifest_size, &n->digest, &m,
-					 &t->e),
-			 0);
-	free(raw);
-	assert_int_equal(m->block_bytes, n->block_bytes);
-	blocks = manifest_block_count(len, m->block_bytes);
-	assert_int_equal(m->n_blocks, blocks);
-	for (uint64_t i = 0; i < blocks; i++)
-		assert_true(manifest_block_ok(
-			m, i, want + i * m->block_bytes,
-			manifest_block_length(len, m->block_bytes, i)));
-	manifest_free(m);
-
-	fd = store_open_object(t->s, &n->digest, &object_size);
-	assert_true(fd >= 0);
-	assert_int_equal(object_size, len);
-	got = malloc(len + 1);
-	assert_int_equal(fd_pread_all(fd, got, len, 0), 0);
-	close(fd);
-	assert_memory_equal(want, got, len);
-	free(want);
-	free(got);
-}
-
-static void add_and_compare(struct storetest *t, const char *file,
-			    const char *name)
-{
-	struct image_added a;
-	int r = storetest_add(t, file, name, &a);
-
-	if (r)
-		fail_msg("%s: %s", name, t->e.text);
-	assert_stored(t, file, &a.node);
-	assert_string_equal(a.node.name, name);
-}
 
 static void test_sizes_around_a_block(void **state)
 {
@@ -207,22 +149,6 @@ static void test_like_another_up_to_a_block(void **state)
 	storetest_end(&t);
 }
 
-static void flip(struct storetest *t, const struct node *n, const char *folder,
-		 uint64_t offset)
-{
-	char path[256], digest[DIGEST_TEXT], byte;
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%s/%s", t->store_dir, folder,
-		 digest_text(&n->digest, digest));
-	fd = open(path, O_RDWR);
-	assert_true(fd >= 0);
-	assert_int_equal(fd_pread_all(fd, &byte, 1, offset), 0);
-	byte ^= 1;
-	assert_int_equal(fd_pwrite_all(fd, &byte, 1, offset), 0);
-	close(fd);
-}
-
 /* R1 at its root: damage of a stored object does not spread to a new one. */
 static void test_like_another_that_is_damaged(void **state)
 {
@@ -242,26 +168,6 @@ static void test_like_another_that_is_damaged(void **state)
 	add_and_compare(&t, "f", "new");
 	free(p);
 	storetest_end(&t);
-}
-
-static struct storetest *hooked;
-static const char *hook_at;
-static void (*hook_do)(void);
-
-static void hook(const char *step)
-{
-	if (hook_at && strcmp(step, hook_at) == 0) {
-		hook_at = NULL;
-		hook_do();
-	}
-}
-
-static void arm(struct storetest *t, const char *step, void (*what)(void))
-{
-	hooked = t;
-	hook_at = step;
-	hook_do = what;
-	store_step_hook = hook;
 }
 
 static void remove_base(void)
@@ -462,194 +368,6 @@ static void test_remove_asks_the_plan(void **state)
 	storetest_end(&t);
 }
 
-/* ---- sources that are refused ------------------------------------------ */
-
-static void make_socket(const char *path)
-{
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-
-	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
-	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-	close(fd);
-}
-
-static void test_only_regular_files(void **state)
-{
-	static const struct {
-		const char *file, *says;
-		int error;
-	} bad[] = {
-		{"dir", "folder", -EINVAL},    {"pipe", "pipe", -EINVAL},
-		{"socket", "socket", -EINVAL}, {"null", "device", -EINVAL},
-		{"missing", "No such", -ENOENT},
-	};
-	struct storetest t;
-
-	(void)state;
-	storetest_begin(&t);
-	assert_int_equal(mkdir(storetest_path(&t, "dir"), 0755), 0);
-	assert_int_equal(mkfifo(storetest_path(&t, "pipe"), 0644), 0);
-	assert_int_equal(symlink("/dev/null", storetest_path(&t, "null")), 0);
-	make_socket(storetest_path(&t, "socket"));
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		assert_int_equal(storetest_add(&t, bad[i].file, "x", NULL),
-				 bad[i].error);
-		assert_non_null(strstr(t.e.text, bad[i].says));
-	}
-	assert_int_equal(storetest_count(&t, "incoming"), 0);
-	/* Larger than 16 TiB: ext4 and tmpfs cannot have such files. */
-	storetest_make(&t, "f", 1, 1);
-	if (truncate(storetest_path(&t, "f"),
-		     (off_t)STAGEFS_IMAGE_MAX_BYTES + 1) == 0)
-		assert_int_equal(storetest_add(&t, "f", "x", NULL), -EFBIG);
-	storetest_end(&t);
-}
-
-static void append(void)
-{
-	int fd = open(storetest_path(hooked, "f"), O_WRONLY | O_APPEND);
-
-	assert_int_equal(fd_write_all(fd, "x", 1), 0);
-	close(fd);
-}
-
-static void shorten(void)
-{
-	assert_int_equal(truncate(storetest_path(hooked, "f"), MIB + 1), 0);
-}
-
-/* Puts the mtime back; the ctime tells. */
-static void rewrite_quietly(void)
-{
-	const char *path = storetest_path(hooked, "f");
-	struct timespec times[2];
-	struct stat st;
-	int fd;
-
-	assert_int_equal(stat(path, &st), 0);
-	usleep(20000); /* the clock of file times is coarse */
-	fd = open(path, O_WRONLY);
-	assert_int_equal(fd_pwrite_all(fd, "x", 1, MIB), 0);
-	close(fd);
-	times[0] = st.st_atim;
-	times[1] = st.st_mtim;
-	assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
-}
-
-static void test_changing_file_is_refused(void **state)
-{
-	static const struct {
-		const char *step;
-		void (*change)(void);
-	} change[] = {
-		{"incoming", append},	      {"incoming", shorten},
-		{"incoming", rewrite_quietly}, {"copied", append},
-		{"copied", shorten},	      {"copied", rewrite_quietly},
-	};
-	struct storetest t;
-
-	(void)state;
-	storetest_begin(&t);
-	for (size_t i = 0; i < sizeof(change) / sizeof(change[0]); i++) {
-		storetest_make(&t, "f", 3 * MIB, 1);
-		arm(&t, change[i].step, change[i].change);
-		assert_int_equal(storetest_add(&t, "f", "x", NULL), -EAGAIN);
-		assert_non_null(strstr(t.e.text, "changed"));
-		assert_false(storetest_live(&t, "x"));
-		assert_int_equal(storetest_count(&t, "incoming"), 0);
-		assert_int_equal(storetest_count(&t, "objects"), 0);
-	}
-	storetest_end(&t);
-}
-
-static void test_interrupted_leaves_nothing(void **state)
-{
-	static const volatile sig_atomic_t stop = 1;
-	struct image_added added;
-	struct storetest t;
-	struct image_add a = {.name = "x", .now_s = NOW, .stop = &stop};
-
-	(void)state;
-	storetest_begin(&t);
-	storetest_make(&t, "f", 3 * MIB, 1);
-	a.file = storetest_path(&t, "f");
-	assert_int_equal(image_add(t.s, t.db, &a, &added, &t.e), -EINTR);
-	assert_int_equal(storetest_count(&t, "incoming"), 0);
-	assert_false(storetest_live(&t, "x"));
-	storetest_end(&t);
-}
-
-/* ---- verify ------------------------------------------------------------ */
-
-static void check(struct storetest *t, const struct node *n,
-		  struct image_check *ret)
-{
-	assert_int_equal(image_check(t->s, n, NULL, NULL, ret, &t->e), 0);
-}
-
-static void test_verify_names_the_bad_blocks(void **state)
-{
-	struct image_check c;
-	struct image_added a;
-	struct storetest t;
-
-	(void)state;
-	storetest_begin(&t);
-	storetest_make(&t, "f", 5 * MIB + 1, 1);
-	assert_int_equal(storetest_add(&t, "f", "x", &a), 0);
-	check(&t, &a.node, &c);
-	assert_true(image_check_ok(&c));
-	assert_int_equal(c.n_blocks, 6);
-	flip(&t, &a.node, "objects", 2 * MIB);
-	flip(&t, &a.node, "objects", 5 * MIB);
-	check(&t, &a.node, &c);
-	assert_false(image_check_ok(&c));
-	assert_int_equal(c.n_bad, 2);
-	assert_int_equal(c.bad[0], 2);
-	assert_int_equal(c.bad[1], 5);
-
-	/* Taken away and added again: whole, with its old id. */
-	assert_int_equal(image_withdraw(t.s, &a.node.digest, &t.e), 0);
-	check(&t, &a.node, &c);
-	assert_non_null(strstr(c.problem, "missing"));
-	add_and_compare(&t, "f", "x");
-	check(&t, &a.node, &c);
-	assert_true(image_check_ok(&c));
-	storetest_end(&t);
-}
-
-static void test_verify_finds_other_damage(void **state)
-{
-	char path[256], digest[DIGEST_TEXT];
-	struct image_check c;
-	struct image_added a;
-	struct storetest t;
-
-	(void)state;
-	storetest_begin(&t);
-	storetest_make(&t, "f", MIB, 1);
-	assert_int_equal(storetest_add(&t, "f", "x", &a), 0);
-	flip(&t, &a.node, "manifests", 30);
-	check(&t, &a.node, &c);
-	assert_non_null(strstr(c.problem, "manifest is damaged"));
-	flip(&t, &a.node, "manifests", 30);
-	snprintf(path, sizeof(path), "%s/objects/%s", t.store_dir,
-		 digest_text(&a.node.digest, digest));
-	assert_int_equal(truncate(path, MIB - 1), 0);
-	check(&t, &a.node, &c);
-	assert_non_null(strstr(c.problem, "size"));
-	storetest_end(&t);
-}
-
-static int reset_hook(void **state)
-{
-	(void)state;
-	store_step_hook = NULL;
-	hook_at = NULL;
-	return 0;
-}
-
 #define T(f) cmocka_unit_test_teardown(f, reset_hook)
 
 int main(void)
@@ -668,11 +386,6 @@ int main(void)
 		T(test_clashes_are_refused),
 		T(test_folders_come_and_go_with_images),
 		T(test_remove_asks_the_plan),
-		T(test_only_regular_files),
-		T(test_changing_file_is_refused),
-		T(test_interrupted_leaves_nothing),
-		T(test_verify_names_the_bad_blocks),
-		T(test_verify_finds_other_damage),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
