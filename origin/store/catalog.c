@@ -13,7 +13,7 @@
  * A row that changes between two pages moves to the end, where the last page
  * still comes past it.
  */
-#include "origin/store/store.h"
+#include "origin/store/internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -99,6 +99,7 @@ static int read_page(struct page *p, struct db *db, struct err *e)
 	int r;
 
 	p->c.revision = node_revision(db);
+	store_step("page");
 	r = db_query(db, &q, e,
 		     full ? "SELECT revision,id,parent,name,is_dir,mtime_s,"
 			    "size,block_bytes,digest,removed FROM node"

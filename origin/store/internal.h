@@ -10,7 +10,7 @@
 
 /* ---- crash points ------------------------------------------------------ */
 
-/* Tests end the process here; NULL in the programs. */
+/* Tests end the process here, or let others act; NULL in the programs. */
 extern void (*store_step_hook)(const char *step);
 
 static inline void store_step(const char *step)

@@ -412,6 +412,44 @@ static void test_changes_between_pages(void **state)
 	storetest_end(&t);
 }
 
+static struct storetest *other;
+
+static void replace_x(const char *step)
+{
+	struct storetest t = *other;
+
+	(void)step;
+	store_step_hook = NULL;
+	assert_int_equal(origindb_open(t.store_dir, &t.db, &t.e), 0);
+	begin(&t);
+	put(&t, "x", 2);
+	commit(&t);
+	db_close(t.db);
+}
+
+/* Another process commits while a page is read: before or after, not both. */
+static void test_page_is_of_one_moment(void **state)
+{
+	struct storetest t;
+	struct wire_catalog w;
+
+	(void)state;
+	storetest_begin(&t);
+	put(&t, "x", 1);
+	other = &t;
+	store_step_hook = replace_x;
+	page(&t, 0, &w);
+	assert_int_equal(w.revision, 1);
+	assert_int_equal(w.n_entries, 1);
+	wire_catalog_free(&w);
+	page(&t, 1, &w);
+	assert_int_equal(w.revision, 2);
+	assert_int_equal(w.n_entries, 1);
+	assert_int_equal(w.n_removed, 1);
+	wire_catalog_free(&w);
+	storetest_end(&t);
+}
+
 static void test_node_get_and_find(void **state)
 {
 	struct storetest t;
@@ -484,6 +522,7 @@ int main(void)
 		cmocka_unit_test(test_full_page_fits_its_bytes),
 		cmocka_unit_test(test_random_changes_reach_every_client),
 		cmocka_unit_test(test_changes_between_pages),
+		cmocka_unit_test(test_page_is_of_one_moment),
 		cmocka_unit_test(test_node_get_and_find),
 		cmocka_unit_test(test_catalog_has_an_end),
 	};

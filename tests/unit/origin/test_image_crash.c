@@ -147,49 +147,94 @@ static void test_crash_of_a_remove(void **state)
 
 /* ---- side by side ------------------------------------------------------ */
 
+static const char *wait_at;
+
 static void wait_for_byte(const char *step)
 {
 	char byte;
 
-	if (strcmp(step, "synced") == 0)
+	if (strcmp(step, wait_at) == 0)
 		assert_int_equal(read(0, &byte, 1), 1);
 }
 
+/* An add in a process of its own, which stops at the step until a byte comes
+ * through *ret_go. */
+static pid_t start_add(struct storetest *t, const char *step, int *ret_go)
+{
+	int go[2];
+	pid_t pid;
+
+	assert_int_equal(pipe(go), 0);
+	pid = fork();
+	if (pid == 0) {
+		struct storetest child = *t;
+
+		dup2(go[0], 0);
+		close(go[1]);
+		wait_at = step;
+		store_step_hook = wait_for_byte;
+		if (store_open(t->store_dir, &child.s, NULL) ||
+		    origindb_open(t->store_dir, &child.db, NULL))
+			_exit(1);
+		_exit(storetest_add(&child, "f", "w/x", NULL) ? 2 : 0);
+	}
+	close(go[0]);
+	*ret_go = go[1];
+	return pid;
+}
+
+static void let_go(pid_t pid, int go)
+{
+	int status;
+
+	assert_int_equal(write(go, "x", 1), 1);
+	close(go);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 /* An add that is under way is left alone by the clean-up of another. */
-static void test_parallel_add_is_left_alone(void **state)
+static void test_parallel_copy_is_left_alone(void **state)
 {
 	struct storetest t;
-	int go[2], status;
 	pid_t pid;
+	int go;
 
 	(void)state;
 	storetest_begin(&t);
 	storetest_make(&t, "f", 2 * MIB, 1);
 	storetest_make(&t, "g", 9, 2);
-	assert_int_equal(pipe(go), 0);
-	pid = fork();
-	if (pid == 0) {
-		struct storetest child = t;
-
-		dup2(go[0], 0);
-		store_step_hook = wait_for_byte;
-		if (store_open(t.store_dir, &child.s, NULL) ||
-		    origindb_open(t.store_dir, &child.db, NULL))
-			_exit(1);
-		_exit(storetest_add(&child, "f", "w/x", NULL) ? 2 : 0);
-	}
+	pid = start_add(&t, "synced", &go);
 	while (storetest_count(&t, "incoming") == 0)
 		usleep(1000);
 	assert_int_equal(storetest_add(&t, "g", "g", NULL), 0);
 	assert_int_equal(store_sweep(t.s, t.db, NOW, true, &t.e), 0);
 	assert_int_equal(storetest_count(&t, "incoming"), 1);
-	assert_int_equal(write(go[1], "x", 1), 1);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
+	let_go(pid, go);
 	assert_true(storetest_live(&t, "w/x"));
 	assert_whole(&t, 2);
-	close(go[0]);
-	close(go[1]);
+	storetest_end(&t);
+}
+
+/* The object is in place, its row is not committed. */
+static void test_parallel_publish_is_left_alone(void **state)
+{
+	struct storetest t;
+	pid_t pid;
+	int go;
+
+	(void)state;
+	storetest_begin(&t);
+	storetest_make(&t, "f", 2 * MIB, 1);
+	storetest_make(&t, "g", 9, 2);
+	pid = start_add(&t, "manifest", &go);
+	while (storetest_count(&t, "manifests") == 0)
+		usleep(1000);
+	assert_int_equal(storetest_add(&t, "g", "g", NULL), 0);
+	assert_int_equal(store_sweep(t.s, t.db, NOW, false, &t.e), 0);
+	let_go(pid, go);
+	assert_true(storetest_live(&t, "w/x"));
+	assert_whole(&t, 2);
 	storetest_end(&t);
 }
 
@@ -382,7 +427,8 @@ int main(void)
 		cmocka_unit_test(test_crash_of_a_first_add),
 		cmocka_unit_test(test_crash_of_a_replacement),
 		cmocka_unit_test(test_crash_of_a_remove),
-		cmocka_unit_test(test_parallel_add_is_left_alone),
+		cmocka_unit_test(test_parallel_copy_is_left_alone),
+		cmocka_unit_test(test_parallel_publish_is_left_alone),
 		cmocka_unit_test(test_storm_of_adds_and_removes),
 		cmocka_unit_test(test_too_large_for_the_disk),
 		cmocka_unit_test(test_full_at_every_page),
