@@ -432,6 +432,7 @@ static void test_page_is_of_one_moment(void **state)
 {
 	struct storetest t;
 	struct wire_catalog w;
+	uint64_t old;
 
 	(void)state;
 	storetest_begin(&t);
@@ -441,9 +442,12 @@ static void test_page_is_of_one_moment(void **state)
 	page(&t, 0, &w);
 	assert_int_equal(w.revision, 1);
 	assert_int_equal(w.n_entries, 1);
+	old = w.entry[0].id;
 	wire_catalog_free(&w);
 	page(&t, 1, &w);
 	assert_int_equal(w.revision, 2);
+	assert_true(w.entry[0].id > old);
+	assert_int_equal(w.removed[0].id, old);
 	assert_int_equal(w.n_entries, 1);
 	assert_int_equal(w.n_removed, 1);
 	wire_catalog_free(&w);
