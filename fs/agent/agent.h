@@ -2,9 +2,9 @@
 /*
  * agent.h - the production server's side of the origin's plan.
  *
- * Two threads. One keeps the order channel open (a long poll), syncs the
- * catalog whenever the answer names another revision, and carries out orders
- * through the cache and the reader. The other reports: the descriptor after
+ * Three threads. One keeps the order channel open (a long poll), syncs the
+ * catalog whenever the answer names another revision. One carries out orders
+ * through the cache and the reader. One reports: the descriptor after
  * every change (at most once a second; changes since the last one the origin
  * has, or a full one), the progress of orders, their results.
  *
