@@ -230,7 +230,7 @@ static int daemonise(struct watch *w, char why[LINE_MAX_BYTES])
 int main(int argc, char **argv)
 {
 	char why[LINE_MAX_BYTES], program[PATH_MAX];
-	struct options o;
+	static struct options o; /* the supervisor keeps it to its end */
 	struct watch w = {.o = &o,
 			  .program = program,
 			  .worker = {.link = -1},

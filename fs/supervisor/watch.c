@@ -38,7 +38,7 @@ enum state { SERVING, STARTING, WAITING, ENDING };
 struct life {
 	enum state state;
 	int64_t death_ms[DEATHS_MAX]; /* the last ones, a ring */
-	unsigned deaths;
+	unsigned deaths, quick; /* in all; the last ones that hardly served */
 	int64_t start_at_ms; /* WAITING: for this time */
 	int64_t serving_ms;  /* since when it serves, 0: it does not */
 };
@@ -64,10 +64,10 @@ static void say_death(int status, int64_t delay_ms)
 		    WEXITSTATUS(status), (int)delay_ms);
 }
 
-/* At once if it had worked, else 50, 100, ... 1000 ms. */
-static int64_t delay_after(unsigned recent, bool had_served)
+/* At once if it had worked; after that many that had not: 50, 100, ... ms. */
+static int64_t delay_after(unsigned quick)
 {
-	int64_t ms = had_served ? 0 : 25LL << recent;
+	int64_t ms = quick ? 25LL << quick : 0;
 
 	return ms > DELAY_MAX_MS ? DELAY_MAX_MS : ms;
 }
@@ -77,7 +77,6 @@ static bool worker_died(struct watch *w, struct life *l, int status)
 {
 	int64_t now = now_ms(), delay;
 	unsigned recent = 0;
-	bool had_served;
 
 	l->death_ms[l->deaths++ % DEATHS_MAX] = now;
 	for (unsigned i = 0; i < DEATHS_MAX && i < l->deaths; i++)
@@ -88,8 +87,11 @@ static bool worker_died(struct watch *w, struct life *l, int status)
 		    recent, w->o->mountpoint);
 		return false;
 	}
-	had_served = l->serving_ms && now - l->serving_ms >= SERVED_MS;
-	delay = delay_after(recent, had_served);
+	if (l->serving_ms && now - l->serving_ms >= SERVED_MS)
+		l->quick = 0;
+	else
+		l->quick++;
+	delay = delay_after(l->quick);
 	say_death(status, delay);
 	l->serving_ms = 0;
 	l->state = WAITING;
