@@ -55,7 +55,7 @@ processes_left()
 {
 	local p
 	for p in /proc/[0-9]*; do
-		case $(readlink "$p/exe" 2>/dev/null) in
+		case $(readlink "$p/exe" 2>/dev/null || :) in
 		"$STAGEFS_BUILD"/*) ;;
 		*) continue ;;
 		esac

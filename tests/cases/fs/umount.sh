@@ -1,0 +1,72 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# umount by anybody and SIGTERM end everything, with reads parked and the origin
+# gone; what was stored is there at the next mount, which may come at once.
+. "$(dirname "$0")/../../lib/common.sh"
+
+random_file "$T/stored" 20000000 stored
+random_file "$T/cold" 50000000 cold
+origin init > /dev/null
+origin image add "$T/stored" --name stored > /dev/null
+origin image add "$T/cold" --name cold > /dev/null
+origin_start
+sockets() { ls /run/stagefs 2>/dev/null | sort; }
+before=$(sockets)
+mount_fs m
+equal "$(sockets | wc -l)" $(($(printf '%s' "$before" | grep -c . || :) + 1)) "control socket"
+same_bytes "$T/stored" "$T/m/stored"
+
+gone() { [ -z "$(processes_left | grep -vx "${ORIGIN_PID:-0}")" ]; }
+
+# 1. umount, and at once another mount of the same cache.
+umount_fs m
+mount_fs m
+sent=$(origin_sent)
+same_bytes "$T/stored" "$T/m/stored"
+equal "$(origin_sent)" "$sent" "a complete image was transferred again"
+
+# 2. `stagefs umount` returns when the processes have gone.
+refused 'files are open' bash -c "exec 5< '$T/m/stored'; '$STAGEFS_BIN' umount '$T/m'"
+"$STAGEFS_BIN" umount "$T/m"
+gone || fail "processes are left after stagefs umount: $(processes_left)"
+equal "$(sockets)" "$before" "the control socket is left"
+refused 'no stagefs is mounted' "$STAGEFS_BIN" umount "$T/m"
+
+# 3. Reads are parked, the origin has gone, a file stays open: umount -l, then
+#    the clients are killed.
+mount_fs m io-timeout=1h
+origin_stop -KILL
+readers=()
+for i in $(seq 20); do
+	dd if="$T/m/cold" of=/dev/null bs=4k count=1 skip=$((i * 500)) status=none 2>/dev/null &
+	readers+=($!)
+done
+sleep 0.5
+refused 'busy' umount "$T/m"
+umount -l "$T/m"
+kill -9 "${readers[@]}"
+wait "${readers[@]}" 2>/dev/null || :
+eventually 10 gone
+
+# 4. The same with SIGTERM to the supervisor: readers get an error.
+mount_fs m io-timeout=1h
+dd if="$T/m/cold" of=/dev/null bs=4k count=1 status=none 2>/dev/null &
+reader=$!
+sleep 0.3
+for p in $(processes_left); do
+	tr '\0' ' ' < "/proc/$p/cmdline" | grep -q 'mount.stagefs ' && kill -TERM "$p"
+done
+! wait $reader || fail "a read without an origin succeeded"
+eventually 10 gone
+equal "$(mounts_below)" ""
+equal "$(sockets)" "$before"
+
+# 5. umount -f while reads wait.
+mount_fs m io-timeout=1h
+dd if="$T/m/cold" of=/dev/null bs=4k count=1 status=none 2>/dev/null &
+reader=$!
+sleep 0.3
+umount -f "$T/m" 2>/dev/null || umount -l "$T/m"
+! wait $reader || fail "a read without an origin succeeded"
+eventually 10 gone
+equal "$(mounts_below)" ""
