@@ -10,10 +10,38 @@
 #include "common/jget.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/limits.h"
 #include "common/utf8.h"
+
+/*
+ * jansson 2.14 does not look whether its lexer's buffer could grow: without
+ * memory it goes on, and the text that comes out lacks bytes. So every failed
+ * allocation is noted, and what was parsed meanwhile is thrown away.
+ */
+static __thread bool no_memory;
+
+void jget_note_no_memory(void)
+{
+	no_memory = true;
+}
+
+static void *noting_malloc(size_t n)
+{
+	void *p = malloc(n);
+
+	if (!p)
+		jget_note_no_memory();
+	return p;
+}
+
+/* Before main: nobody uses jansson yet, and no thread is there. */
+__attribute__((constructor)) static void set_malloc(void)
+{
+	json_set_alloc_funcs(noting_malloc, free);
+}
 
 /*
  * Counts brackets and commas outside of strings. It need not understand more:
@@ -68,9 +96,12 @@ int jget_parse_bounded(const char *text, size_t n, size_t max_weight,
 	r = scan(text, n, max_weight, e);
 	if (r < 0)
 		return r;
+	no_memory = false;
 	o = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why);
-	if (!o && json_error_code(&why) == json_error_out_of_memory)
+	if (no_memory) {
+		json_decref(o);
 		return err_set(e, ENOMEM, "out of memory");
+	}
 	if (!o)
 		return err_set(e, EPROTO, "JSON: line %d, byte %d: %s",
 			       why.line, why.position, why.text);

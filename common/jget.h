@@ -26,6 +26,8 @@ int jget_parse(const char *text, size_t n, json_t **ret, struct err *e);
  */
 int jget_parse_bounded(const char *text, size_t n, size_t max_weight,
 		       json_t **ret, struct err *e);
+/* Who gives jansson another malloc (a test) has to call it on a failure. */
+void jget_note_no_memory(void);
 
 int jget_u64(const json_t *o, const char *name, uint64_t max, uint64_t *ret,
 	     struct err *e);

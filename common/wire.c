@@ -103,15 +103,51 @@ json_t *wire_head(const char *kind)
 	return NULL;
 }
 
+struct sink {
+	char *text;
+	size_t n, room;
+	bool failed;
+};
+
+static int sink_add(const char *data, size_t n, void *ctx)
+{
+	struct sink *s = ctx;
+
+	if (s->room - s->n < n + 1) {
+		size_t room = s->room * 2 + n + 1024;
+		char *more = s->failed ? NULL : realloc(s->text, room);
+
+		if (!more) {
+			s->failed = true;
+			return -1;
+		}
+		s->text = more;
+		s->room = room;
+	}
+	memcpy(s->text + s->n, data, n);
+	s->n += n;
+	return 0;
+}
+
+/*
+ * Not json_dumps: if the buffer cannot grow while it writes a key, jansson
+ * 2.14 goes on without that key and returns a broken text as if it were whole.
+ */
 int wire_print(json_t *o, bool ok, char **ret, size_t *ret_n)
 {
-	char *text = ok && o ? json_dumps(o, JSON_COMPACT) : NULL;
+	struct sink s = {0};
 
+	if (!ok || !o ||
+	    json_dump_callback(o, sink_add, &s, JSON_COMPACT) < 0)
+		s.failed = true;
 	json_decref(o);
-	if (!text)
+	if (s.failed) {
+		free(s.text);
 		return -ENOMEM;
-	*ret = text;
-	*ret_n = strlen(text);
+	}
+	s.text[s.n] = 0;
+	*ret = s.text;
+	*ret_n = s.n;
 	return 0;
 }
 

@@ -56,7 +56,7 @@ struct exchange {
 	bool too_long;
 };
 
-/* ---- lines --------------------------------------------------------------- */
+/* ---- lines ----------------------------------------------------------- */
 
 static void line_free(struct line *l)
 {
@@ -173,7 +173,7 @@ void http_stop(struct http *h)
 		curl_multi_wakeup(l->multi);
 }
 
-/* ---- one exchange -------------------------------------------------------- */
+/* ---- one exchange ---------------------------------------------------- */
 
 /* Makes room for n more bytes and the end byte. */
 static bool make_room(struct exchange *x, size_t n)

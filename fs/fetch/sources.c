@@ -65,7 +65,7 @@ struct sources {
 	uint64_t since_ns;
 };
 
-/* ---- URLs --------------------------------------------------------------- */
+/* ---- URLs ------------------------------------------------------------ */
 
 static bool port_ok(const char *s)
 {
@@ -187,7 +187,7 @@ void sources_on_change(struct sources *s,
 	s->ctx = ctx;
 }
 
-/* ---- who lied about which version --------------------------------------- */
+/* ---- who lied about which version ------------------------------------ */
 
 static struct lie *lie_find_locked(struct sources *s, const struct digest *d,
 				   uint64_t now_ns)
@@ -220,21 +220,25 @@ static struct lie *lie_add_locked(struct sources *s, const struct digest *d)
 	return l;
 }
 
-void sources_lied(struct sources *s, size_t i, const struct digest *digest,
+bool sources_lied(struct sources *s, size_t i, const struct digest *digest,
 		  uint64_t now_ns)
 {
+	uint32_t bit = UINT32_C(1) << i;
 	struct lie *l;
+	bool news;
 
 	LOCK_SCOPE(&s->lock);
 	s->source[i].bad_blocks++;
 	l = lie_find_locked(s, digest, now_ns);
 	if (!l)
 		l = lie_add_locked(s, digest);
-	l->sources |= UINT32_C(1) << i;
+	news = !(l->sources & bit);
+	l->sources |= bit;
 	l->when_ns = now_ns;
+	return news;
 }
 
-/* ---- health ------------------------------------------------------------- */
+/* ---- health ---------------------------------------------------------- */
 
 /* Half of the step is fixed, half is chance, so that a hundred servers do not
  * come back to a restarted origin in one instant. */

@@ -50,8 +50,9 @@ void sources_worked(struct sources *s, size_t i, uint64_t now_ns);
 void sources_failed(struct sources *s, size_t i, uint64_t now_ns,
 		    const char *why);
 /* Bad bytes of this version: left out for it. Kept for 1,024 versions;
- * forgotten after ten minutes, so that a mended source is asked again. */
-void sources_lied(struct sources *s, size_t i, const struct digest *digest,
+ * forgotten after ten minutes, so that a mended source is asked again. True if
+ * it was not left out yet. */
+bool sources_lied(struct sources *s, size_t i, const struct digest *digest,
 		  uint64_t now_ns);
 
 /* Called (no lock held) when the set becomes (un)reachable. */

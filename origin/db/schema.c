@@ -99,6 +99,9 @@ static const char step_1[] =
 	" updated_s INTEGER NOT NULL DEFAULT 0);"
 	"CREATE INDEX orders_open ON orders(server, number) WHERE state < 2;"
 	"CREATE INDEX orders_job ON orders(job) WHERE job > 0;"
+	"CREATE INDEX orders_final ON orders(updated_s) WHERE state >= 2;"
+	"CREATE INDEX orders_hold ON orders(hold_until_s)"
+	" WHERE hold_until_s > 0 AND job > 0;"
 
 	/* The production plan. */
 	"CREATE TABLE plan("
@@ -128,6 +131,8 @@ static const char step_1[] =
 	" message TEXT NOT NULL DEFAULT '',"
 	" updated_s INTEGER NOT NULL DEFAULT 0,"
 	" UNIQUE(entry, at_s));"
+	"CREATE INDEX job_at ON job(at_s);"
+	"CREATE INDEX job_state ON job(state);"
 
 	"CREATE TABLE log("
 	" line INTEGER PRIMARY KEY AUTOINCREMENT,"

@@ -65,6 +65,13 @@ static int64_t wall_add(const char *zone, int64_t from_s, int64_t span_s)
 	return ret[0];
 }
 
+int64_t repeat_until(const struct repeat *r, int64_t at_s)
+{
+	if (r->until_s == 0 || at_s == r->at_s)
+		return r->until_s;
+	return wall_add(r->zone, at_s, wall_span(r->zone, r->at_s, r->until_s));
+}
+
 static bool parse_rule(const char *rule, const char *zone,
 		       struct icalrecurrencetype *ret)
 {
@@ -90,7 +97,7 @@ static size_t walk(const struct repeat *r, int64_t from_s, int64_t to_s,
 	struct icalrecurrencetype rule;
 	struct icaltimetype t;
 	icalrecur_iterator *it;
-	int64_t span = 0, at[2];
+	int64_t at[2];
 	size_t n = 0;
 
 	if (!parse_rule(r->rule, r->zone, &rule))
@@ -104,8 +111,6 @@ static size_t walk(const struct repeat *r, int64_t from_s, int64_t to_s,
 	if (from_s - DAY_S > r->at_s && rule.count == 0)
 		icalrecur_iterator_set_start(it,
 					     wall_of(r->zone, from_s - DAY_S));
-	if (r->until_s)
-		span = wall_span(r->zone, r->at_s, r->until_s);
 	for (int steps = 0; n < max && steps < STEPS_MAX; steps++) {
 		struct tm tm;
 
@@ -117,7 +122,7 @@ static size_t walk(const struct repeat *r, int64_t from_s, int64_t to_s,
 		if (at[0] < from_s || at[0] < r->at_s)
 			continue;
 		ret[n].at_s = at[0];
-		ret[n].until_s = span ? wall_add(r->zone, at[0], span) : 0;
+		ret[n].until_s = repeat_until(r, at[0]);
 		n++;
 		if (at[0] > to_s)
 			break;

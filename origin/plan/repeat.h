@@ -40,4 +40,7 @@ int repeat_check(const struct repeat *r, struct err *e);
 size_t repeat_list(const struct repeat *r, int64_t from_s, int64_t to_s,
 		   struct occurrence *ret, size_t max);
 
+/* The end of the occurrence at `at_s`; 0: open. */
+int64_t repeat_until(const struct repeat *r, int64_t at_s);
+
 #endif

@@ -242,7 +242,8 @@ static void test_lies(void **state)
 	size_t i;
 
 	(void)state;
-	sources_lied(s, 0, &bad, now);
+	assert_true(sources_lied(s, 0, &bad, now));
+	assert_false(sources_lied(s, 0, &bad, now));
 	assert_int_equal(sources_pick(s, &bad, now, &i, &when), 0);
 	assert_int_equal(i, 1);
 	assert_int_equal(sources_pick(s, &other, now, &i, &when), 0);
@@ -254,7 +255,7 @@ static void test_lies(void **state)
 	assert_int_equal(sources_pick(s, &bad, now + S, &i, &when), -EBADMSG);
 	assert_int_equal(sources_pick(s, &bad, now + 602 * S, &i, &when), 0);
 	sources_state(s, 0, &st);
-	assert_int_equal(st.bad_blocks, 1);
+	assert_int_equal(st.bad_blocks, 2);
 	assert_true(st.reachable);
 
 	/* Lies, and is down: the honest one in back-off is waited for. */
