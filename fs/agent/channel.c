@@ -9,7 +9,9 @@
  *
  * Whatever fails leads back to connect: `after` is kept in memory only, so
  * that after a reconnect the origin lists all open orders again and nothing
- * that was lost on the way stays lost.
+ * that was lost on the way stays lost. A broken connection may be mended below
+ * us (curl repeats a request that got no answer), so all are asked for every
+ * few minutes as well.
  *
  * An exchange that failed is the sources' business (they have the back-off). An
  * answer that came but was refused (forged, older, another store) is ours: it
@@ -29,6 +31,8 @@
 #include "common/limits.h"
 #include "common/log.h"
 
+#define ALL_AGAIN_S 300
+
 /* What the channel's thread keeps between two polls. */
 struct channel {
 	struct agent *a;
@@ -37,6 +41,7 @@ struct channel {
 	uint64_t revision;	/* of the origin, as it was told last */
 	uint64_t sync_again_ns; /* after a refusal */
 	uint64_t when_ns;	/* no source may be asked before */
+	uint64_t all_again_ns;	/* ask for all open orders */
 };
 
 /* Both outcomes are waited for at mount. */
@@ -226,6 +231,10 @@ static int poll_orders(struct channel *ch)
 	};
 	int r;
 
+	if (clock_mono_ns() >= ch->all_again_ns)
+		ch->after = 0;
+	if (ch->after == 0)
+		ch->all_again_ns = clock_mono_ns() + ALL_AGAIN_S * NS_PER_S;
 	snprintf(path, sizeof(path), "/v1/servers/%s/orders?after=%" PRIu64
 		 "&catalog=%" PRIu64 "&wait=%u", a->name, ch->after,
 		 ch->revision, wait_s);
