@@ -221,13 +221,14 @@ static int attach_images(struct plan_run *p, size_t s)
 /* The order is believed before the descriptor shows it. */
 static void believe(struct task *t, const struct sched_order *o, int64_t now_s)
 {
-	if (o->state == SCHED_OPEN && o->stored_bytes > t->stored_bytes &&
-	    o->stored_bytes <= t->size_bytes)
-		t->stored_bytes = o->stored_bytes;
+	if (o->state == SCHED_OPEN && o->stored_bytes <= t->size_bytes)
+		t->reported_bytes = o->stored_bytes;
 	if (o->state == SCHED_DONE && now_s - o->updated_s < SETTLE_S) {
 		t->complete = true;
-		t->stored_bytes = t->size_bytes;
+		t->reported_bytes = t->size_bytes;
 	}
+	if (t->reported_bytes > t->stored_bytes)
+		t->stored_bytes = t->reported_bytes;
 }
 
 static int64_t retry_after(unsigned failures)

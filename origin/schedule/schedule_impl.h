@@ -44,6 +44,7 @@ struct task {
 	int64_t hold_end_s;	/* of all its wants */
 	int64_t hold_now_s;	/* of those that have begun; 0: none has */
 	uint64_t size_bytes, stored_bytes;
+	uint64_t reported_bytes; /* stored, says an order that is believed */
 	bool complete;
 
 	/* orders: index or SIZE_MAX */

@@ -131,52 +131,48 @@ static int server_lines(const struct sched_input *in, double to,
 	return rc;
 }
 
-static int lines_make(const struct sched_input *in, double to,
-		      struct lines *ret)
+/* In place: of_server points into the struct. */
+static int lines_make(const struct sched_input *in, double to, struct lines *l)
 {
-	struct lines l = {0};
 	int rc;
 
-	l.table = calloc(in->n_servers + 1, sizeof(*l.table));
-	l.line = calloc(in->n_servers + 1, sizeof(*l.line));
-	l.of_server = calloc(in->n_servers + 1, sizeof(*l.of_server));
-	rc = l.table && l.line && l.of_server ? 0 : -ENOMEM;
+	*l = (struct lines){0};
+	l->table = calloc(in->n_servers + 1, sizeof(*l->table));
+	l->line = calloc(in->n_servers + 1, sizeof(*l->line));
+	l->of_server = calloc(in->n_servers + 1, sizeof(*l->of_server));
+	rc = l->table && l->line && l->of_server ? 0 : -ENOMEM;
 	if (!rc)
-		rc = flow_line_add(&l.unlimited, 0, INFINITY);
+		rc = flow_line_add(&l->unlimited, 0, INFINITY);
 	if (!rc)
-		rc = shared_line(in, to, &l.shared);
+		rc = shared_line(in, to, &l->shared);
 	if (!rc)
-		rc = server_lines(in, to, &l);
+		rc = server_lines(in, to, l);
 	if (rc)
-		lines_free(&l);
-	else
-		*ret = l;
+		lines_free(l);
 	return rc;
 }
 
 static int lines_mirror(const struct sched_input *in, const struct lines *l,
-			double end, struct lines *ret)
+			double end, struct lines *m)
 {
-	struct lines m = {0};
 	int rc;
 
-	m.line = calloc(l->n + 1, sizeof(*m.line));
-	m.of_server = calloc(in->n_servers + 1, sizeof(*m.of_server));
-	rc = m.line && m.of_server ? 0 : -ENOMEM;
+	*m = (struct lines){0};
+	m->line = calloc(l->n + 1, sizeof(*m->line));
+	m->of_server = calloc(in->n_servers + 1, sizeof(*m->of_server));
+	rc = m->line && m->of_server ? 0 : -ENOMEM;
 	if (!rc)
-		rc = flow_line_mirror(&l->shared, end, &m.shared);
+		rc = flow_line_mirror(&l->shared, end, &m->shared);
 	if (!rc)
-		rc = flow_line_mirror(&l->unlimited, end, &m.unlimited);
-	for (; m.n < l->n && !rc; m.n++)
-		rc = flow_line_mirror(&l->line[m.n], end, &m.line[m.n]);
+		rc = flow_line_mirror(&l->unlimited, end, &m->unlimited);
+	for (; m->n < l->n && !rc; m->n++)
+		rc = flow_line_mirror(&l->line[m->n], end, &m->line[m->n]);
 	for (size_t i = 0; i < in->n_servers && !rc; i++)
-		m.of_server[i] = l->of_server[i] == &l->unlimited
-					 ? &m.unlimited
-					 : &m.line[l->of_server[i] - l->line];
+		m->of_server[i] = l->of_server[i] == &l->unlimited
+					  ? &m->unlimited
+					  : &m->line[l->of_server[i] - l->line];
 	if (rc)
-		lines_free(&m);
-	else
-		*ret = m;
+		lines_free(m);
 	return rc;
 }
 

@@ -230,6 +230,10 @@ static int enter(struct plan_run *p, struct ledger *l, struct task *t)
 		keep(own, t->hold_end_s);
 		return 0;
 	}
+	/* A report may be ahead of the descriptor: there is less to transfer
+	 * than there is to find room for. */
+	if (t->reported_bytes > stored)
+		t->missing_bytes = t->size_bytes - t->reported_bytes;
 	if (t->size_bytes > p->in->server[t->server].capacity_bytes ||
 	    could_have(l, t->id) < need) {
 		t->blocked = ROOM_NEVER;
