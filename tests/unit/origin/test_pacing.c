@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pacing: joining and leaving, time tables, and a made-up interface. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/clock.h"
+#include "common/units.h"
+#include "origin/http/pace.h"
+#include "origin/http/pacing.h"
+
+#define M (UINT64_C(1) << 20)
+#define NOON_S 1795435200 /* 2026-11-23 12:00 UTC */
+
+static struct pacing *make(struct pacing_config c)
+{
+	struct pacing *p;
+	struct err e;
+
+	if (!c.demand_bps)
+		c.demand_bps = RATE_UNLIMITED;
+	if (pacing_new(&c, NOON_S, &p, &e))
+		fail_msg("%s", e.text);
+	return p;
+}
+
+static void test_prefetch_shares_by_server(void **state)
+{
+	struct pacing *p = make((struct pacing_config){
+		.prefetch_rate = "300M/s"});
+	struct pacing_table t = {"slow", "20M/s"};
+	struct pacing_flow a, b, c, reader;
+
+	(void)state;
+	assert_int_equal(pacing_set_tables(p, &t, 1, NOON_S), 0);
+	assert_int_equal(pacing_join(p, &a, CLASS_PREFETCH, "fast"), 0);
+	assert_true(pacing_rate(p, &a) == 300 * M);
+	assert_int_equal(pacing_join(p, &b, CLASS_PREFETCH, "slow"), 0);
+	assert_true(pacing_rate(p, &b) == 20 * M);
+	assert_true(pacing_rate(p, &a) == 280 * M);
+	assert_int_equal(pacing_join(p, &c, CLASS_PREFETCH, "slow"), 0);
+	assert_true(pacing_rate(p, &b) == 10 * M);
+	assert_int_equal(pacing_join(p, &reader, CLASS_FILL, "fast"), 0);
+	assert_true(pacing_rate(p, &reader) == RATE_UNLIMITED);
+	pacing_leave(p, &b);
+	assert_true(pacing_rate(p, &c) == 20 * M);
+	assert_true(pacing_rate(p, &b) == RATE_UNLIMITED);
+	/* A table that goes away while its transfers run. */
+	assert_int_equal(pacing_set_tables(p, NULL, 0, NOON_S), 0);
+	assert_true(pacing_rate(p, &c) == 150 * M);
+	pacing_leave(p, &a);
+	pacing_leave(p, &a); /* harmless */
+	pacing_leave(p, &c);
+	pacing_leave(p, &reader);
+	pacing_free(p);
+}
+
+static void test_none_holds_back_new_ones(void **state)
+{
+	struct pacing *p = make((struct pacing_config){
+		.prefetch_rate = "11:00 100M/s, 13:00 none"});
+	struct pacing_table t = {"night", "none"};
+	struct pacing_flow a, b;
+
+	(void)state;
+	assert_int_equal(setenv("TZ", "UTC", 1), 0);
+	assert_int_equal(pacing_set_tables(p, &t, 1, NOON_S), 0);
+	pacing_tick(p, NS_PER_S, NOON_S);
+	assert_int_equal(pacing_join(p, &b, CLASS_PREFETCH, "night"), -EAGAIN);
+	assert_false(b.joined);
+	assert_int_equal(pacing_join(p, &a, CLASS_PREFETCH, "day"), 0);
+	/* At 13:00 what runs gets the minimum, what is new nothing. */
+	pacing_tick(p, 2 * NS_PER_S, NOON_S + 3600);
+	assert_true(pacing_rate(p, &a) == PACE_FLOW_MIN_BPS);
+	assert_int_equal(pacing_join(p, &b, CLASS_PREFETCH, "day"), -EAGAIN);
+	/* Readers are not concerned. */
+	assert_int_equal(pacing_join(p, &b, CLASS_DEMAND, "day"), 0);
+	pacing_leave(p, &b);
+	pacing_tick(p, 3 * NS_PER_S, NOON_S + 86400);
+	assert_true(pacing_rate(p, &a) == 100 * M);
+	assert_int_equal(pacing_join(p, &b, CLASS_PREFETCH, "day"), 0);
+	pacing_leave(p, &b);
+	pacing_leave(p, &a);
+	pacing_free(p);
+}
+
+static void test_demand_cap(void **state)
+{
+	struct pacing *p = make((struct pacing_config){.demand_bps = 80 * M});
+	struct pacing_flow f[4];
+
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(pacing_join(p, &f[i],
+					     (enum wire_class)(i % 3), "x"),
+				 0);
+	assert_true(pacing_rate(p, &f[3]) == 20 * M);
+	for (int i = 0; i < 3; i++)
+		pacing_leave(p, &f[i]);
+	assert_true(pacing_rate(p, &f[3]) == 80 * M);
+	pacing_leave(p, &f[3]);
+	pacing_free(p);
+}
+
+static void set_counter(const char *dir, uint64_t v)
+{
+	char path[256];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/eth0/statistics/tx_bytes", dir);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fprintf(f, "%llu\n", (unsigned long long)v);
+	fclose(f);
+}
+
+static void test_other_traffic_on_the_interface(void **state)
+{
+	char dir[] = "/tmp/stagefs-pacing-XXXXXX", path[128];
+	struct pacing_stats s;
+	struct pacing_flow a;
+	uint64_t sent = 0, counter = 0;
+	struct pacing *p;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/eth0", dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	strcat(path, "/statistics");
+	assert_int_equal(mkdir(path, 0700), 0);
+	set_counter(dir, 0);
+	p = make((struct pacing_config){.link_if = "eth0",
+					.link_bps = 1000 * M,
+					.sysfs = dir});
+	assert_int_equal(pacing_join(p, &a, CLASS_PREFETCH, "x"), 0);
+	for (uint64_t i = 1; i < 9; i++) {
+		pacing_tick(p, i * NS_PER_S / 4, NOON_S);
+		/* 160 MiB/s are ours, and 430 somebody else's. */
+		sent += 40 * M;
+		counter += 40 * M + 110 * M;
+		pacing_count(p, CLASS_PREFETCH, 40 * M);
+		set_counter(dir, counter);
+	}
+	pacing_tick(p, 9 * NS_PER_S / 4, NOON_S);
+	pacing_get(p, &s);
+	assert_true(s.link_known);
+	assert_true(s.sent[CLASS_PREFETCH] == sent);
+	assert_true(s.interface_bps == 600 * M);
+	assert_true(s.other_bps == 430 * M); /* heads: a sixteenth of ours */
+	assert_true(s.budget_bps == 570 * M);
+	assert_true(pacing_rate(p, &a) == 570 * M);
+	assert_int_equal(s.n_prefetch, 1);
+	pacing_leave(p, &a);
+	pacing_free(p);
+	strcat(path, "/tx_bytes");
+	unlink(path);
+	*strrchr(path, '/') = '\0';
+	rmdir(path);
+	*strrchr(path, '/') = '\0';
+	rmdir(path);
+	rmdir(dir);
+}
+
+static void test_bad_interfaces(void **state)
+{
+	static const char *const name[] = {"nosuch0", "../lo", ".", "",
+					   "averyveryverylongname"};
+	struct pacing *p;
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(name) / sizeof(name[0]); i++) {
+		struct pacing_config c = {.link_if = name[i], .link_bps = M};
+
+		assert_int_equal(pacing_new(&c, NOON_S, &p, &e), -ENODEV);
+		assert_non_null(strstr(e.text, "ip link"));
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_prefetch_shares_by_server),
+		cmocka_unit_test(test_none_holds_back_new_ones),
+		cmocka_unit_test(test_demand_cap),
+		cmocka_unit_test(test_other_traffic_on_the_interface),
+		cmocka_unit_test(test_bad_interfaces),
+	};
+
+	setenv("TZ", "UTC", 1);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
