@@ -5,9 +5,9 @@
  * its own makes the callbacks, as the real one does. Included once, by the
  * test: its functions take the place of the library's.
  */
-#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,6 +16,16 @@
 #include "fs/fetch/fetch.h"
 
 #define FAKE_BLOCK 65536u
+
+/* assert, also with NDEBUG. */
+#define CHECK(x)                                                       \
+	do {                                                           \
+		if (!(x)) {                                            \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__,       \
+				__LINE__, #x);                         \
+			abort();                                       \
+		}                                                      \
+	} while (0)
 
 /* Word i of image `id`. */
 static uint64_t fake_word(uint64_t id, uint64_t i)
@@ -112,7 +122,7 @@ static struct manifest *fake_make_manifest(uint64_t id, uint64_t size)
 		crypto_sha256(block, len, &hash[i]);
 	}
 	free(block);
-	assert(manifest_build(size, FAKE_BLOCK, hash, &m) == 0);
+	CHECK(manifest_build(size, FAKE_BLOCK, hash, &m) == 0);
 	return m;
 }
 
@@ -209,8 +219,8 @@ static struct fetch *fake_new(void)
 	pthread_cond_init(&f->cond, NULL);
 	f->window_bytes = 4 * FAKE_BLOCK;
 	f->rand = 1;
-	assert(buf_pool_new(64u << 20, &f->bufs) == 0);
-	assert(pthread_create(&f->thread, NULL, fake_main, f) == 0);
+	CHECK(buf_pool_new(64u << 20, &f->bufs) == 0);
+	CHECK(pthread_create(&f->thread, NULL, fake_main, f) == 0);
 	return f;
 }
 
@@ -219,7 +229,7 @@ static void fake_add(struct fetch *f, uint64_t id, uint64_t size,
 {
 	struct manifest *m = fake_make_manifest(id, size);
 
-	assert(f->n_images < FAKE_IMAGES);
+	CHECK(f->n_images < FAKE_IMAGES);
 	f->image[f->n_images].id = id;
 	f->image[f->n_images].size = size;
 	f->image[f->n_images++].digest = m->digest;
@@ -247,9 +257,9 @@ static void fake_free(struct fetch *f)
 {
 	FAKE_SET(f, stop, true);
 	pthread_join(f->thread, NULL);
-	assert(!f->windows);
-	assert(!f->manifests);
-	assert(buf_pool_used(f->bufs) == 0);
+	CHECK(!f->windows);
+	CHECK(!f->manifests);
+	CHECK(buf_pool_used(f->bufs) == 0);
 	buf_pool_free(f->bufs);
 	free(f);
 }
@@ -277,9 +287,9 @@ struct fetch_window *fetch_start(struct fetch *f, const struct manifest *m,
 			w->id = f->image[i].id;
 	/* R2: no block is asked for while it is in flight. */
 	DL_FOREACH(f->windows, other)
-		assert(other->m != m || other->first >= first + n ||
+		CHECK(other->m != m || other->first >= first + n ||
 		       first >= other->first + other->n);
-	assert(n > 0 && first + n <= m->n_blocks);
+	CHECK(n > 0 && first + n <= m->n_blocks);
 	DL_APPEND(f->windows, w);
 	f->started[class_]++;
 	f->blocks_asked += n;
@@ -292,7 +302,7 @@ void fetch_promote(struct fetch *f, struct fetch_window *w,
 		   enum wire_class class_)
 {
 	pthread_mutex_lock(&f->mutex);
-	assert(class_ < w->class_);
+	CHECK(class_ < w->class_);
 	w->class_ = class_;
 	f->promotions++;
 	pthread_mutex_unlock(&f->mutex);

@@ -104,7 +104,7 @@ static void answered(struct read_request *req, const struct iovec *iov, int n,
 	bool right = true;
 
 	for (int i = 0; i < n; i++) {
-		assert(iov[i].iov_len <= sizeof(want));
+		CHECK(iov[i].iov_len <= sizeof(want));
 		fake_bytes(a->id, at, want, iov[i].iov_len);
 		right = right && !memcmp(want, iov[i].iov_base,
 					 iov[i].iov_len);
@@ -427,8 +427,8 @@ static void p_progress(void *ctx, uint64_t stored, uint64_t size)
 	struct a_prefetch *p = ctx;
 
 	pthread_mutex_lock(&p->mutex);
-	assert(!p->ends);
-	assert(stored <= size);
+	CHECK(!p->ends);
+	CHECK(stored <= size);
 	pthread_mutex_unlock(&p->mutex);
 }
 
