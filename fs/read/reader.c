@@ -88,11 +88,13 @@ bool reader_stopping(struct reader *r)
 static void take_manifest(struct stream *s, struct wait **failed)
 {
 	struct manifest *m = NULL;
+	bool wanted;
 	int error = 0;
 
 	if (version_manifest(s->v))
 		return;
 	lock_take(&s->lock);
+	wanted = s->parked || s->prefetches || s->filling;
 	if (s->manifest_over) {
 		m = TAKE(s->manifest_new);
 		error = s->manifest_error;
@@ -102,7 +104,7 @@ static void take_manifest(struct stream *s, struct wait **failed)
 	lock_give(&s->lock);
 	if (m)
 		error = version_set_manifest(s->v, m);
-	if (!m && !error && (s->parked || s->prefetches || s->filling))
+	if (!m && !error && wanted)
 		version_load_manifest(s->v);
 	if (!error)
 		return;
@@ -157,21 +159,58 @@ static size_t all_streams(struct reader *r, struct stream ***ret)
 	return n;
 }
 
-/* Out of the table if only the table has it, for long enough. */
-static void sweep(struct reader *r, struct stream *s, uint64_t now)
+/* How much of an image was read outlives its stream: an NFS server may open
+ * and close it around every read (R7). Bounded: the oldest goes. */
+static void past_keep_locked(struct reader *r, const struct stream *s)
+{
+	struct past *p;
+
+	if (!s->read_bytes || version_complete(s->v))
+		return;
+	HASH_FIND(hh, r->past, &s->id, sizeof(s->id), p);
+	if (!p) {
+		if (HASH_COUNT(r->past) >= PAST_MAX) {
+			p = r->past; /* uthash keeps the order of adding */
+			HASH_DEL(r->past, p);
+		} else {
+			p = calloc(1, sizeof(*p));
+		}
+		if (!p)
+			return;
+		p->id = s->id;
+		HASH_ADD(hh, r->past, id, sizeof(p->id), p);
+	}
+	p->read_bytes = s->read_bytes;
+}
+
+static uint64_t past_take_locked(struct reader *r, uint64_t id)
+{
+	uint64_t bytes = 0;
+	struct past *p;
+
+	HASH_FIND(hh, r->past, &id, sizeof(id), p);
+	if (p) {
+		bytes = p->read_bytes;
+		HASH_DEL(r->past, p);
+		free(p);
+	}
+	return bytes;
+}
+
+/*
+ * Out of the table if only it and the caller have the stream: a reference to
+ * a version keeps its file's space, so an idle stream must not stay.
+ */
+static void sweep(struct reader *r, struct stream *s)
 {
 	struct stream *gone = NULL, *there;
-	bool idle;
 
 	lock_take(&r->lock);
 	HASH_FIND(hh, r->streams, &s->id, sizeof(s->id), there);
-	lock_take(&s->lock);
-	idle = !s->opens && now - s->idle_ns > STREAMS_IDLE_NS;
-	lock_give(&s->lock);
-	/* Ours and the table's: nobody can add one without the lock. */
-	if (there == s && idle &&
-	    __atomic_load_n(&s->refs, __ATOMIC_ACQUIRE) == 2) {
+	/* Nobody can take a reference without the lock. */
+	if (there == s && __atomic_load_n(&s->refs, __ATOMIC_ACQUIRE) == 2) {
 		HASH_DEL(r->streams, s);
+		past_keep_locked(r, s);
 		gone = s;
 	}
 	lock_give(&r->lock);
@@ -195,7 +234,7 @@ static void tick(struct reader *r, uint64_t now)
 		park_answer(failed);
 		if (busy)
 			stream_ring(all[i]);
-		sweep(r, all[i], now);
+		sweep(r, all[i]);
 		stream_put(all[i]);
 	}
 	free(all);
@@ -206,12 +245,12 @@ static void *pump_main(void *ctx)
 	struct reader *r = ctx;
 	uint64_t next_tick = clock_mono_ns() + TICK_NS;
 	struct stream *s;
-	bool stop;
+	bool quit;
 
 	pthread_setname_np(pthread_self(), "stagefs-pump");
 	for (;;) {
 		lock_take(&r->pump_lock);
-		while (!r->queue && !r->stop && clock_mono_ns() < next_tick)
+		while (!r->queue && !r->quit && clock_mono_ns() < next_tick)
 			cond_wait_until(&r->pump_bell, &r->pump_lock,
 					next_tick);
 		s = r->queue;
@@ -221,12 +260,13 @@ static void *pump_main(void *ctx)
 				r->queue_end = NULL;
 			s->queued = false;
 		}
-		stop = r->stop;
+		quit = r->quit;
 		lock_give(&r->pump_lock);
 		if (s) {
 			pump_stream(s);
+			sweep(r, s);
 			stream_put(s);
-		} else if (stop) {
+		} else if (quit) {
 			return NULL;
 		}
 		if (clock_mono_ns() >= next_tick) {
@@ -282,17 +322,19 @@ static void stop_stream(struct stream *s)
 void reader_free(struct reader *r)
 {
 	struct stream **all, *s, *tmp;
+	struct past *p, *next;
 	size_t n;
 
 	if (!r)
 		return;
 	n = all_streams(r, &all);
-	lock_take(&r->pump_lock);
 	__atomic_store_n(&r->stop, true, __ATOMIC_RELEASE);
-	cond_wake_all(&r->pump_bell);
-	lock_give(&r->pump_lock);
 	for (size_t i = 0; i < n; i++)
 		stop_stream(all[i]);
+	lock_take(&r->pump_lock);
+	r->quit = true; /* not before all streams were rung */
+	cond_wake_all(&r->pump_bell);
+	lock_give(&r->pump_lock);
 	pthread_join(r->pump, NULL); /* it empties the queue first */
 
 	lock_take(&r->pump_lock);
@@ -302,10 +344,10 @@ void reader_free(struct reader *r)
 	r->queue = NULL;
 	lock_give(&r->pump_lock);
 	while (s) {
-		struct stream *next = s->queue_next;
+		struct stream *after = s->queue_next;
 
 		stream_put(s);
-		s = next;
+		s = after;
 	}
 	for (size_t i = 0; i < n; i++)
 		stream_put(all[i]);
@@ -313,6 +355,10 @@ void reader_free(struct reader *r)
 	HASH_ITER(hh, r->streams, s, tmp) {
 		HASH_DEL(r->streams, s);
 		stream_put(s);
+	}
+	HASH_ITER(hh, r->past, p, next) {
+		HASH_DEL(r->past, p);
+		free(p);
 	}
 	lock_destroy(&r->lock);
 	lock_destroy(&r->pump_lock);
@@ -362,6 +408,8 @@ int reader_open(struct reader *r, const struct version_ident *ident,
 	if (!s) {
 		s = stream_make(r, v);
 		if (s)
+			s->read_bytes = past_take_locked(r, s->id);
+		if (s)
 			HASH_ADD(hh, r->streams, id, sizeof(s->id), s);
 	}
 	if (s)
@@ -385,11 +433,8 @@ int reader_open(struct reader *r, const struct version_ident *ident,
 void reader_close(struct stream *s)
 {
 	lock_take(&s->lock);
-	if (--s->opens == 0) {
-		s->idle_ns = clock_mono_ns();
-		if (!s->filling)
-			ring_drop_locked(s);
-	}
+	if (--s->opens == 0)
+		ring_drop_locked(s);
 	lock_give(&s->lock);
 	version_close(s->v);
 	stream_ring(s);

@@ -18,7 +18,7 @@
  * (R3). Blocks for which no space can be had stay in memory, in a ring of
  * bounded size, and are then forgotten (C5).
  *
- * References of a stream: the table (until it is swept), each open, each
+ * References of a stream: the table (until it is swept: once nobody else has one), each open, each
  * window, each held block being stored, each prefetch, the fill, the pump's
  * queue.
  */
@@ -34,7 +34,7 @@
 
 #define WINDOWS_MAX 8		/* look-ahead and fill, per image */
 #define WINDOWS_DEMAND_MAX 32	/* demand, per image */
-#define STREAMS_IDLE_NS (UINT64_C(600) * 1000000000)
+#define PAST_MAX 4096
 #define PREFETCH_REPORT_NS (UINT64_C(500) * 1000000)
 #define FILL_RETRY_NS (UINT64_C(30) * 1000000000)
 #define SPACE_RETRY_NS (UINT64_C(5) * 1000000000)
@@ -109,7 +109,6 @@ struct stream {
 	bool no_store;	/* no space: blocks go to the ring (C5) */
 	uint64_t space_retry_ns, fill_retry_ns;
 	uint64_t progress_ns; /* last block that arrived */
-	uint64_t idle_ns;     /* since when nobody has it open */
 
 	uint64_t manifest_call; /* of fetch_manifest, 0: none */
 	bool manifest_over;	/* it has called back */
@@ -129,18 +128,26 @@ struct stream {
 	struct stream *queue_next;
 };
 
+/* Of a version that was read and closed again. */
+struct past {
+	uint64_t id, read_bytes;
+	UT_hash_handle hh;
+};
+
 struct reader {
 	struct reader_config cfg; /* set once */
 	uint64_t ring_max_bytes;
 
 	struct lock lock;
 	struct stream *streams; /* hash by id */
+	struct past *past;	/* hash by id */
 
 	struct lock pump_lock;
 	struct wait_cond pump_bell;
 	struct wait_cond work_gone;
 	struct stream *queue, *queue_end;
-	bool stop;
+	bool stop; /* atomic: nothing new is begun */
+	bool quit; /* the pump ends when its queue is empty */
 	unsigned work; /* windows, stores and manifest calls under way */
 	pthread_t pump;
 

@@ -456,6 +456,42 @@ static int p_ends(struct a_prefetch *p)
 	return n;
 }
 
+static uint64_t streams(struct world *w)
+{
+	struct reader_stats st;
+
+	reader_stats(w->reader, &st);
+	return st.streams;
+}
+
+/* R7: the count goes on over closes, as an NFS server makes them; and an idle
+ * stream keeps no space. */
+static void reading_is_counted_over_closes(void **state)
+{
+	struct world w;
+	struct version_ident v;
+	struct stream *s;
+
+	(void)state;
+	world_make(&w, 1 << 30,
+		   (struct reader_config){.fill_after_bytes = 3 * B});
+	v = ident(&w, 5, 50 * B);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(reader_open(w.reader, &v, &s), 0);
+		assert_int_equal(read_now(s, 5, (uint64_t)i * B, 65536), 0);
+		reader_close(s);
+		EVENTUALLY(streams(&w) == 0);
+	}
+	assert_int_equal(FAKE_GET(w.fetch, blocks_asked), 2);
+	assert_int_equal(reader_open(w.reader, &v, &s), 0);
+	assert_int_equal(read_now(s, 5, 2 * B, 65536), 0);
+	EVENTUALLY(version_complete(stream_version(s)));
+	reader_close(s);
+	EVENTUALLY(streams(&w) == 0);
+	assert_int_equal(cache_evict(w.cache, 5, NULL, false, NULL), 0);
+	world_free(&w);
+}
+
 static void prefetch_ends_once(void **state)
 {
 	struct a_prefetch p[4] = {0};
@@ -490,6 +526,7 @@ static void prefetch_ends_once(void **state)
 	cache_stats(w.cache, &cs);
 	assert_int_equal(cs.evicted, 0);
 	/* cancelled */
+	EVENTUALLY(streams(&w) == 0);
 	assert_int_equal(cache_evict(w.cache, 5, NULL, false, NULL), 0);
 	FAKE_SET(w.fetch, paused, true);
 	assert_int_equal(reader_prefetch(w.reader, &v, 3, CLASS_PREFETCH,
@@ -627,6 +664,7 @@ int main(void)
 		cmocka_unit_test(lost_blocks_are_errors_not_bytes),
 		cmocka_unit_test(serve_complete_waits_for_all),
 		cmocka_unit_test(larger_than_the_cache),
+		cmocka_unit_test(reading_is_counted_over_closes),
 		cmocka_unit_test(prefetch_ends_once),
 		cmocka_unit_test(free_while_busy),
 		cmocka_unit_test(storm),
