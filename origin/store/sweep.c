@@ -84,7 +84,8 @@ static int sweep_object(const char *name, void *ctx)
 		needed = is_needed(w, &d);
 	if (needed)
 		return needed < 0 ? needed : 0;
-	if (unlinkat(w->dirfd, name, 0) && errno != ENOENT)
+	/* EISDIR: lost+found, where objects/ is a disk of its own. */
+	if (unlinkat(w->dirfd, name, 0) && errno != ENOENT && errno != EISDIR)
 		return err_set(w->e, errno, "cannot remove object %s: %s", name,
 			       strerror(errno));
 	store_step("unlinked");

@@ -59,7 +59,7 @@ report() { # WHAT FILE
 		printf "%-34s %8.2f s %8.0f MiB/s\n", what, us / 1e6,
 			mib / (us / 1e6) }'
 }
-ratio() { # WHAT SLOWER-IF-LARGER BASE
+ratio() { # WHAT OURS THEIRS: rate of ours over rate of theirs
 	awk -v what="$1" -v a="$(median <"$dir/$2")" \
 		-v b="$(median <"$dir/$3")" \
 		'BEGIN { printf "%-34s %8.2f\n", what, b / a }'

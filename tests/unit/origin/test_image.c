@@ -241,6 +241,24 @@ static void test_new_version_replaces(void **state)
 	storetest_end(&t);
 }
 
+/* What crashes have left in objects/, and what a file system puts there. */
+static void test_sweep_takes_files_only(void **state)
+{
+	struct storetest t;
+
+	(void)state;
+	storetest_begin(&t);
+	storetest_make(&t, "store/objects/stray", 5, 1);
+	storetest_make(&t, "store/incoming/add-1", 5, 1);
+	assert_int_equal(mkdir(storetest_path(&t, "store/objects/lost+found"),
+			       0700),
+			 0);
+	assert_int_equal(store_sweep(t.s, t.db, NOW, true, &t.e), 0);
+	assert_int_equal(storetest_count(&t, "objects"), 1);
+	assert_int_equal(storetest_count(&t, "incoming"), 0);
+	storetest_end(&t);
+}
+
 static void test_remove_takes_replaced_versions_too(void **state)
 {
 	struct storetest t;
@@ -382,6 +400,7 @@ int main(void)
 		T(test_like_another_that_is_damaged),
 		T(test_like_another_that_goes_away),
 		T(test_new_version_replaces),
+		T(test_sweep_takes_files_only),
 		T(test_remove_takes_replaced_versions_too),
 		T(test_clashes_are_refused),
 		T(test_folders_come_and_go_with_images),
