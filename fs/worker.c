@@ -32,7 +32,6 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/names.h"
-#include "common/units.h"
 #include "fs/agent/agent.h"
 #include "fs/fetch/http.h"
 #include "fs/kernel/kernel.h"
@@ -108,22 +107,6 @@ static void on_names(void *ctx, const struct catalog_change *ch, size_t n)
 	/* Before there is one the kernel knows no names either. */
 	if (k)
 		kernel_names_changed(k, ch, n);
-}
-
-static void on_reachable(void *ctx, bool reachable, uint64_t for_ns,
-			 const char *why)
-{
-	char span[UNITS_TEXT];
-
-	(void)ctx;
-	if (reachable)
-		log_info("fetch", "origin reachable again after %s",
-			 units_span(for_ns / NS_PER_MS, span));
-	else
-		log_warn("fetch",
-			 "origin unreachable: %s: serving what is stored, "
-			 "trying again",
-			 why);
 }
 
 static size_t counters(void *ctx, struct control_counter *out)
@@ -258,7 +241,6 @@ static int open_origin(struct worker *w, struct err *e)
 	};
 	int r;
 
-	sources_on_change(w->sources, on_reachable, w);
 	r = http_new(&http, &w->http);
 	if (r < 0)
 		return err_set(e, -r, "HTTP: %s", strerror(-r));
@@ -376,7 +358,8 @@ static int await_catalog(struct worker *w, uint32_t ms, struct err *e)
 	return r;
 }
 
-/* Errors that no waiting mends and that somebody has to know of now. */
+/* An answer that no waiting mends. Later ones may be of a proxy in between;
+ * at the first contact it is the wrong URL. */
 static bool is_mistake(int error, bool first_contact)
 {
 	switch (-error) {
@@ -386,9 +369,6 @@ static bool is_mistake(int error, bool first_contact)
 	case EHOSTUNREACH:
 	case ECANCELED:
 		return false;
-	case EXDEV:
-	case EKEYREJECTED:
-		return true;
 	default:
 		return first_contact;
 	}
@@ -402,6 +382,11 @@ static int first_contact(struct worker *w, struct err *e)
 	if (w->session->started > 1)
 		return 0;
 	r = await_catalog(w, first ? CONTACT_MS : CONTACT_AGAIN_MS, e);
+	if ((r == -EXDEV || r == -EKEYREJECTED) && !first)
+		return err_prefix(e, -r,
+				  "cache %s is of another origin (give another "
+				  "cache=)",
+				  w->o.cache);
 	if (is_mistake(r, first))
 		return r;
 	if (r < 0) {

@@ -82,25 +82,26 @@ static void note_refusal(struct agent *a, const char *what,
 
 /* ---- catalog ----------------------------------------------------------- */
 
-/* 1: the answer was refused. */
+/* 0; > 0: the answer was refused, with this errno. */
 static int take_page(struct channel *ch, struct http_answer *ans, bool *more,
 		     struct err *e)
 {
 	struct agent *a = ch->a;
 	struct catalog_change *changes = NULL;
 	size_t n = 0;
+	int r;
 
 	*more = false;
 	if (ans->status == 304)
 		return 0;
-	if (ans->status != 200) {
-		err_set(e, EPROTO, "answered %d to a request for the catalog: "
-			"is this a stagefs origin?", ans->status);
-		return 1;
-	}
-	if (catalog_apply(a->cfg.catalog, ans->body ? ans->body : "", ans->n,
-			  more, &changes, &n, e))
-		return 1;
+	if (ans->status != 200)
+		return -err_set(e, EPROTO,
+				"answered %d to a request for the catalog: "
+				"is this a stagefs origin?", ans->status);
+	r = catalog_apply(a->cfg.catalog, ans->body ? ans->body : "", ans->n,
+			  more, &changes, &n, e);
+	if (r)
+		return -r;
 	if (n && a->cfg.names_changed)
 		a->cfg.names_changed(a->cfg.ctx, changes, n);
 	catalog_changes_free(changes, n);
@@ -134,7 +135,7 @@ static int ask_page(struct channel *ch, struct http_answer *ret,
 	return r;
 }
 
-/* 0; 1: refused, said and noted; -errno: the exchange failed. */
+/* 0; > 0: refused (errno), said and noted; -errno: the exchange failed. */
 static int sync_catalog(struct channel *ch)
 {
 	struct agent *a = ch->a;
@@ -160,7 +161,7 @@ static int sync_catalog(struct channel *ch)
 		ch->sync_again_ns = clock_mono_ns() +
 				    REFUSED_RETRY_S * NS_PER_S;
 	}
-	note_sync(a, r > 0 ? -EPROTO : r, r > 0, &e);
+	note_sync(a, r > 0 ? -r : r, r > 0, &e);
 	return r;
 }
 

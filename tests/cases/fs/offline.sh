@@ -45,7 +45,7 @@ random_file "$T/else" 100000 else
 origin init > /dev/null
 origin image add "$T/else" --name else > /dev/null
 origin_start
-refused 'another|other|key' mount_fs m
+refused 'cache .* is of another origin' mount_fs m
 equal "$(mounts_below)" ""
 
 # 5. Something that is no stagefs origin, at the first contact.
@@ -54,7 +54,7 @@ mkdir "$T/www"
 (cd "$T/www" && exec /usr/bin/python3 -m http.server --bind 127.0.0.1 "$PORT" > /dev/null 2>&1) &
 PIDS+=($!)
 eventually 10 curl -fsS "$URL/"
-refused . mount_fs fresh
+refused 'is this a stagefs origin' mount_fs fresh
 equal "$(mounts_below)" ""
 
 # ... and later: the mount stands on what it has.

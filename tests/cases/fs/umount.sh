@@ -66,7 +66,8 @@ mount_fs m io-timeout=1h
 dd if="$T/m/cold" of=/dev/null bs=4k count=1 status=none 2>/dev/null &
 reader=$!
 sleep 0.3
-umount -f "$T/m" 2>/dev/null || umount -l "$T/m"
+# "busy" is what umount(8) may say; it has ended the connection all the same.
+umount -f "$T/m" 2>/dev/null || :
 ! wait $reader || fail "a read without an origin succeeded"
 eventually 10 gone
 equal "$(mounts_below)" ""
