@@ -86,11 +86,16 @@ static int grow(void *array, size_t n, size_t *room, size_t size)
 
 /* ---- settings ------------------------------------------------------------ */
 
+/* The daemon notes what it was not given as "". */
 static int setting(struct db *db, const char *name, const char *fallback,
 		   char **ret, struct err *e)
 {
 	int r = origindb_setting(db, name, ret);
 
+	if (r == 0 && **ret == '\0') {
+		free(*ret);
+		r = -ENOENT;
+	}
 	if (r == -ENOENT) {
 		*ret = strdup(fallback);
 		r = *ret ? 0 : -ENOMEM;

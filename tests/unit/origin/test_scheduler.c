@@ -680,6 +680,19 @@ static void test_bad_settings(void **state)
 	run();
 }
 
+/* As `serve` leaves them when it was started without options. */
+static void test_empty_settings(void **state)
+{
+	static const char *const name[] = {"prefetch_rate", "link", "lead",
+					   "margin"};
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(name) / sizeof(name[0]); i++)
+		assert_int_equal(origindb_set(db, name[i], "", &e), 0);
+	run();
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -702,6 +715,7 @@ int main(void)
 		TEST(test_repeating),
 		TEST(test_shared),
 		TEST(test_bad_settings),
+		TEST(test_empty_settings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
