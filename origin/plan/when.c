@@ -28,7 +28,7 @@ const char when_help[] =
 	"A time that clocks skip or show twice on that day is refused; of two,\n"
 	"say which with its offset: \"2026-10-25 02:30 +01:00 Europe/Berlin\".\n"
 	"Occurrences of --repeat keep their wall time: one that is skipped\n"
-	"moves by the gap (02:30 to 03:30), of two the first counts.\n";
+	"moves by the gap (02:30 to 03:30), of two the first counts.";
 
 /* What has been read so far. */
 struct scan {

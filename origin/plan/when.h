@@ -37,7 +37,7 @@ const char *when_text(int64_t unix_s, const char *zone, char out[WHEN_TEXT]);
 const char *when_rfc3339(int64_t unix_s, const char *zone,
 			 char out[WHEN_TEXT]);
 
-/* Help text on the forms, for --help. */
+/* On the forms, for --help. */
 extern const char when_help[];
 
 #endif

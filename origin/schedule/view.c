@@ -46,7 +46,7 @@ struct held {
 };
 
 struct named_rates {
-	char key[256 + 64];
+	char key[256];
 	struct rates rates;
 	UT_hash_handle hh;
 };
@@ -219,27 +219,25 @@ static int find_server(struct view_data *d, const char *name, size_t *ret)
 	return 0;
 }
 
-/* One struct for all servers with the same table and zone. A table that
- * cannot be read (an older program wrote it) counts as none: one server must
- * not stop the others. */
+/*
+ * One struct for all servers with the same table; its times are of this
+ * machine's zone, as the pacing has them. A table that cannot be read (an
+ * older program wrote it) counts as none: one server must not stop the others.
+ */
 static int table_of(struct view_data *d, const struct server *s,
 		    const struct rates **ret)
 {
 	struct named_rates *n;
-	char key[sizeof(n->key)];
 
 	if (*s->prefetch_rate == '\0')
 		return 0;
-	snprintf(key, sizeof(key), "%s@%s", s->prefetch_rate, s->time_zone);
-	HASH_FIND_STR(d->tables, key, n);
+	HASH_FIND_STR(d->tables, s->prefetch_rate, n);
 	if (!n) {
 		n = calloc(1, sizeof(*n));
 		if (!n)
 			return -ENOMEM;
-		snprintf(n->key, sizeof(n->key), "%s", key);
-		if (rates_parse(s->prefetch_rate, s->time_zone, &n->rates,
-				NULL) &&
-		    rates_parse(s->prefetch_rate, "UTC", &n->rates, NULL))
+		snprintf(n->key, sizeof(n->key), "%s", s->prefetch_rate);
+		if (rates_parse(n->key, "", &n->rates, NULL))
 			n->rates.n = 0;
 		HASH_ADD_STR(d->tables, key, n);
 	}

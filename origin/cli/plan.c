@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * plan.c - `plan list` and `plan remove`, and what all verbs of `plan` use.
+ *
+ * What they show is worked out anew by the same function that the daemon
+ * schedules with (view.h), not read from what it wrote last: so a plan can be
+ * made, checked and looked at while no daemon runs.
+ */
+#include "origin/cli/plan.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/units.h"
+
+/* ---- shared ---------------------------------------------------------------- */
+
+int plan_view(const struct cli_context *c, struct db *db, int64_t ahead_s,
+	      struct view **ret)
+{
+	struct err e;
+
+	if (view_make(db, clock_unix_s(), 0, 0, ahead_s, ret, &e))
+		return cli_fail(c, "%s", e.text);
+	return 0;
+}
+
+const char *plan_victims(const struct view *v, size_t i,
+			 char out[VERDICT_TEXT])
+{
+	const struct sched_job *j = &v->out.job[i];
+	char size[UNITS_TEXT];
+	size_t n = 0;
+
+	*out = '\0';
+	for (size_t k = 0; k < j->n_victims; k++) {
+		const struct sched_victim *m = &v->out.victim[j->victim + k];
+		int w;
+
+		if (n > VERDICT_TEXT / 2) {
+			snprintf(out + n, VERDICT_TEXT - n, " and %zu more",
+				 j->n_victims - k);
+			break;
+		}
+		w = snprintf(out + n, VERDICT_TEXT - n, "%s%.200s (%s)",
+			     k ? ", " : "", m->name,
+			     units_size(m->bytes, size));
+		n += w > 0 ? (size_t)w : 0;
+	}
+	return out;
+}
+
+bool plan_verdict(const struct view *v, size_t i, char out[VERDICT_TEXT])
+{
+	const struct sched_job *j = &v->out.job[i];
+	const struct plan_entry *p = &v->entry[v->entry_of[i]];
+	char ready[WHEN_TEXT], late[UNITS_TEXT], victims[VERDICT_TEXT];
+	bool known = v->in.server[v->in.want[i].server].known;
+
+	when_text(j->expected_s, p->zone, ready);
+	units_span((uint64_t)j->late_s * 1000, late);
+	plan_victims(v, i, victims);
+	if (j->state == JOB_STAGED)
+		snprintf(out, VERDICT_TEXT, "staged%s%s",
+			 j->late_s ? ", late by " : "",
+			 j->late_s ? late : "");
+	else if (!j->fits || !known || j->state == JOB_FAILED)
+		snprintf(out, VERDICT_TEXT, "%s", j->message);
+	else if (!j->expected_s)
+		snprintf(out, VERDICT_TEXT, "will not be ready: %s",
+			 j->message);
+	else
+		snprintf(out, VERDICT_TEXT, "%s%s, ready %s%s%.600s",
+			 j->late_s ? "late by " : "in time",
+			 j->late_s ? late : "", ready,
+			 *victims ? ", evicts " : "", victims);
+	return j->state == JOB_STAGED ||
+	       (j->fits && known && j->state != JOB_FAILED && j->expected_s &&
+		!j->late_s);
+}
+
+int plan_number(const struct cli_context *c, const char *text, int64_t *ret)
+{
+	char *end;
+	intmax_t n;
+
+	errno = 0;
+	n = strtoimax(text, &end, 10);
+	if (errno || *end || end == text || n <= 0)
+		return cli_usage(c, "'%s' is not the number of an entry: see "
+				 "`stagefs-origin plan list`", text);
+	*ret = n;
+	return 0;
+}
+
+void plan_time_cell(struct table *t, void *row, size_t col, bool json,
+		    int64_t unix_s, const char *zone)
+{
+	char text[WHEN_TEXT];
+
+	if (unix_s)
+		table_text(t, row, col,
+			   json ? when_rfc3339(unix_s, zone, text)
+				: when_text(unix_s, zone, text));
+}
+
+/* ---- list ------------------------------------------------------------------ */
+
+enum {
+	COL_ENTRY,
+	COL_SERVER,
+	COL_IMAGE,
+	COL_AT,
+	COL_UNTIL,
+	COL_PRIORITY,
+	COL_STATE,
+	COL_EXPECTED,
+	COL_LATE,
+	COL_STORED,
+	COL_SIZE,
+	COL_START,
+	COL_REPEAT,
+	COL_ZONE,
+	COL_JOB,
+	COL_MESSAGE
+};
+
+static const struct table_column list_columns[] = {
+	{"ENTRY", "number of the entry", TABLE_NUMBER, true},
+	{"SERVER", "production server", TABLE_TEXT, true},
+	{"IMAGE", "name of the image", TABLE_TEXT, true},
+	{"AT", "when it has to be there", TABLE_TEXT, true},
+	{"UNTIL", "how long it is held there", TABLE_TEXT, true},
+	{"PRIORITY", "higher goes first if due at the same time", TABLE_NUMBER,
+	 true},
+	{"STATE", "waiting, staging, staged, late or failed", TABLE_TEXT, true},
+	{"EXPECTED", "when it will be, or was, staged", TABLE_TEXT, true},
+	{"LATE", "by how much, foreseen or so far; seconds in JSON",
+	 TABLE_NUMBER, true},
+	{"STORED", "verified bytes that the server has", TABLE_SIZE, true},
+	{"SIZE", "size of the image", TABLE_SIZE, true},
+	{"START", "when its transfer begins, or began", TABLE_TEXT, false},
+	{"REPEAT", "how it comes back (RFC 5545)", TABLE_TEXT, false},
+	{"ZONE", "time zone it was written in", TABLE_TEXT, false},
+	{"JOB", "number of the job of this date", TABLE_NUMBER, false},
+	{"MESSAGE", "why it waits, is late or failed", TABLE_TEXT, true},
+	{0},
+};
+
+static const struct cli_option list_options[] = {
+	{"server", 's', "NAME", "only entries of this server"},
+	{"dates", 'd', NULL,
+	 "all dates that are known, not only the next of each entry"},
+	{0},
+};
+
+static void list_row(struct table *t, bool json, const struct view *v,
+		     size_t i)
+{
+	const struct sched_want *w = &v->in.want[i];
+	const struct sched_job *j = &v->out.job[i];
+	const struct plan_entry *p = &v->entry[v->entry_of[i]];
+	void *row = table_row(t);
+	char span[UNITS_TEXT], number[24];
+
+	table_u64(t, row, COL_ENTRY, (uint64_t)p->entry);
+	table_text(t, row, COL_SERVER, p->server);
+	table_text(t, row, COL_IMAGE, p->image);
+	plan_time_cell(t, row, COL_AT, json, w->at_s, p->zone);
+	plan_time_cell(t, row, COL_UNTIL, json, w->until_s, p->zone);
+	snprintf(number, sizeof(number), "%" PRId64, p->priority);
+	table_text(t, row, COL_PRIORITY, number);
+	table_text(t, row, COL_STATE, job_state_name(j->state));
+	plan_time_cell(t, row, COL_EXPECTED, json, j->expected_s, p->zone);
+	if (j->late_s) {
+		snprintf(number, sizeof(number), "%" PRId64, j->late_s);
+		units_span((uint64_t)j->late_s * 1000, span);
+		table_text(t, row, COL_LATE, json ? number : span);
+	}
+	table_u64(t, row, COL_STORED, j->stored_bytes);
+	if (w->id)
+		table_u64(t, row, COL_SIZE, w->size_bytes);
+	plan_time_cell(t, row, COL_START, json, j->start_s, p->zone);
+	if (*p->repeat)
+		table_text(t, row, COL_REPEAT, p->repeat);
+	table_text(t, row, COL_ZONE, p->zone);
+	if (w->job)
+		table_u64(t, row, COL_JOB, w->job);
+	if (*j->message)
+		table_text(t, row, COL_MESSAGE, j->message);
+}
+
+struct listed {
+	int64_t at_s;
+	size_t want;
+};
+
+static int by_time(const void *a, const void *b)
+{
+	const struct listed *x = a, *y = b;
+
+	if (x->at_s != y->at_s)
+		return x->at_s < y->at_s ? -1 : 1;
+	return x->want < y->want ? -1 : x->want > y->want;
+}
+
+/* Wants come by entry and time: the first of an entry is its next. */
+static size_t choose(const struct view *v, const char *server, bool all,
+		     struct listed *ret)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < v->in.n_wants; i++) {
+		bool first = i == 0 || v->entry_of[i] != v->entry_of[i - 1];
+		const char *of = v->entry[v->entry_of[i]].server;
+
+		if ((first || all) && (!server || strcmp(server, of) == 0))
+			ret[n++] = (struct listed){v->in.want[i].at_s, i};
+	}
+	qsort(ret, n, sizeof(*ret), by_time);
+	return n;
+}
+
+static int list_view(struct cli_context *c, const struct view *v)
+{
+	struct listed *l = calloc(v->in.n_wants + 1, sizeof(*l));
+	struct table *t;
+	struct err e;
+	size_t n;
+	int r;
+
+	if (!l)
+		return cli_fail(c, "out of memory");
+	if (table_new("plan", list_columns, &c->table, &t, &e)) {
+		free(l);
+		return cli_usage(c, "%s", e.text);
+	}
+	n = choose(v, cli_value(c, "server"), cli_flag(c, "dates"), l);
+	for (size_t i = 0; i < n; i++)
+		list_row(t, c->table.json, v, l[i].want);
+	r = table_print(t);
+	table_free(t);
+	free(l);
+	return r ? cli_fail(c, "cannot write: %s", strerror(-r)) : 0;
+}
+
+static int run_list(struct cli_context *c)
+{
+	struct db *db;
+	struct view *v;
+	int r = verb_open_db(c, &db);
+
+	if (r)
+		return r;
+	r = plan_view(c, db, 0, &v);
+	if (!r) {
+		r = list_view(c, v);
+		view_free(v);
+	}
+	db_close(db);
+	return r;
+}
+
+/* ---- remove ---------------------------------------------------------------- */
+
+static int run_remove(struct cli_context *c)
+{
+	struct db *db;
+	struct err e;
+	int64_t n;
+	int r = 0;
+
+	for (int i = 0; i < c->n_args && !r; i++)
+		r = plan_number(c, c->arg[i], &n);
+	if (!r)
+		r = verb_open_db(c, &db);
+	if (r)
+		return r;
+	for (int i = 0; i < c->n_args && !r; i++) {
+		plan_number(c, c->arg[i], &n);
+		if (plan_remove(db, n, clock_unix_s(), &e))
+			r = cli_fail(c, "%s", e.text);
+		else
+			printf("entry %" PRId64 ": removed\n", n);
+	}
+	db_close(db);
+	return r;
+}
+
+/* ---- the verbs -------------------------------------------------------------- */
+
+const struct cli_verb verbs_plan[] = {
+	{
+		.name = "add",
+		.args = "--server NAME --image NAME --at TIME",
+		.summary = "say that a server needs an image at a time",
+		.option = plan_add_options,
+		.run = plan_add_run,
+		.details = when_help,
+	},
+	{
+		.name = "list",
+		.summary = "list the plan and how it goes",
+		.option = list_options,
+		.run = run_list,
+		.table = list_columns,
+		.details = "One line per entry: its next date. Entries whose "
+			   "dates are over are not listed; `plan show` has "
+			   "them. Times are in the entry's zone.",
+	},
+	{
+		.name = "show",
+		.args = "ENTRY",
+		.summary = "show an entry, its dates and its orders",
+		.run = plan_show_run,
+		.min_args = 1,
+		.max_args = 1,
+		.table = plan_show_columns,
+	},
+	{
+		.name = "remove",
+		.args = "ENTRY...",
+		.summary = "take entries out of the plan",
+		.run = run_remove,
+		.min_args = 1,
+		.max_args = -1,
+		.details = "Transfers for it end, and what it held may be "
+			   "evicted again.",
+	},
+	{
+		.name = "check",
+		.args = "[ENTRY]",
+		.summary = "foretell what will not fit or come late",
+		.option = plan_check_options,
+		.run = plan_check_run,
+		.max_args = 1,
+		.table = plan_check_columns,
+		.details = "Exit status 1 if anything does not fit or comes "
+			   "late. Changes nothing.",
+	},
+	{
+		.name = "import",
+		.args = "FILE",
+		.summary = "add the entries of a table",
+		.option = plan_import_options,
+		.run = plan_import_run,
+		.min_args = 1,
+		.max_args = 1,
+		.details =
+			"FILE (- is standard input) has a line per entry with "
+			"these fields, separated by tabs: server, image, at, "
+			"until, repeat, priority. The last three may be empty "
+			"or missing; empty lines and lines that start with # "
+			"are skipped. All lines are checked before the first "
+			"is added.",
+	},
+	{
+		.name = "export",
+		.summary = "print the plan as `plan import` takes it",
+		.run = plan_export_run,
+	},
+	{0},
+};

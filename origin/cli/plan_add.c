@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * plan_add.c - `plan add`, `plan import`, `plan export`: entries in and out.
+ *
+ * A line of a table and the options of `plan add` are the same six texts, and
+ * are understood by the same code. Import checks every line first and adds
+ * all of them or none.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/names.h"
+#include "common/units.h"
+#include "origin/cli/plan.h"
+#include "origin/servers/servers.h"
+
+#define PAST_S 60 /* "--at 06:00" typed at 06:00:20 */
+#define LINE_MAX_BYTES 4096
+
+const struct cli_option plan_add_options[] = {
+	{"server", 's', "NAME", "production server"},
+	{"image", 'i', "NAME", "image; the version that has the name then"},
+	{"at", 'a', "TIME", "when it has to be complete there"},
+	{"until", 'u', "TIME",
+	 "how long it has to stay; also from --at on: +12h, 18:00 (default: "
+	 "the store's setting `hold`, 24h)"},
+	{"repeat", 'R', "RULE",
+	 "RFC 5545 recurrence, like \"FREQ=WEEKLY;BYDAY=MO,TU\""},
+	{"priority", 'p', "NUMBER",
+	 "-1000 to 1000, higher goes first if due at the same time (default: "
+	 "0)"},
+	{"force", 'f', NULL, "also for a server that has not reported yet"},
+	{0},
+};
+
+const struct cli_option plan_import_options[] = {
+	{"force", 'f', NULL, "also for servers that have not reported yet"},
+	{0},
+};
+
+struct texts {
+	const char *server, *image, *at, *until, *repeat, *priority;
+	bool force;
+};
+
+static int find_zone(struct db *db, const struct texts *x, char zone[ZONE_MAX],
+		     struct err *e)
+{
+	struct server s;
+	int r = servers_get(db, x->server, &s, e);
+
+	if (r == -ENOENT && x->force) {
+		zone_local(zone);
+		return 0;
+	}
+	if (r == -ENOENT)
+		return err_set(e, ENOENT,
+			       "there is no server '%s': see `stagefs-origin "
+			       "server list` (--force plans for one that has "
+			       "not reported yet)",
+			       x->server);
+	if (r)
+		return r;
+	/* A zone that this machine does not know: its own is as good. */
+	if (*s.time_zone == '\0' || zone_check(s.time_zone, NULL))
+		zone_local(zone);
+	else
+		snprintf(zone, ZONE_MAX, "%s", s.time_zone);
+	return 0;
+}
+
+static int find_image(struct db *db, const char *name, struct err *e)
+{
+	struct node node;
+	int r = node_find(db, name, &node, e);
+
+	if (!r && node.is_dir)
+		r = err_set(e, EISDIR, "%s is a folder: name an image in it",
+			    name);
+	return r;
+}
+
+static int read_times(const struct texts *x, const char *zone, int64_t now_s,
+		      struct plan_entry *p, struct err *e)
+{
+	char until_zone[ZONE_MAX];
+	int r;
+
+	r = when_parse(x->at, zone, now_s, &p->at_s, p->zone, e);
+	if (r)
+		return err_prefix(e, -r, "at");
+	if (*x->until) {
+		r = when_parse(x->until, p->zone, p->at_s, &p->until_s,
+			       until_zone, e);
+		if (r)
+			return err_prefix(e, -r, "until");
+	}
+	if (!*x->repeat && p->at_s < now_s - PAST_S && p->until_s <= now_s)
+		return err_set(e, EINVAL, "at: '%s' is in the past", x->at);
+	return 0;
+}
+
+static int read_priority(const char *text, int64_t *ret, struct err *e)
+{
+	char *end;
+	long v = strtol(*text ? text : "0", &end, 10);
+
+	if (*end || v < -PLAN_PRIORITY_MAX || v > PLAN_PRIORITY_MAX)
+		return err_set(e, EINVAL,
+			       "priority: '%s' is not a number between -%d and "
+			       "%d",
+			       text, PLAN_PRIORITY_MAX, PLAN_PRIORITY_MAX);
+	*ret = v;
+	return 0;
+}
+
+/* -EINVAL and the like: bad words; -ENOENT: no such server or image. */
+static int read_entry(struct db *db, const struct texts *x, int64_t now_s,
+		      struct plan_entry *ret, struct err *e)
+{
+	struct plan_entry p = {0};
+	struct repeat rep;
+	char zone[ZONE_MAX];
+	int r;
+
+	r = name_check_server(x->server, e);
+	if (!r)
+		r = find_zone(db, x, zone, e);
+	if (!r)
+		r = find_image(db, x->image, e);
+	if (!r)
+		r = read_priority(x->priority, &p.priority, e);
+	if (!r)
+		r = read_times(x, zone, now_s, &p, e);
+	if (r)
+		return r;
+	snprintf(p.server, sizeof(p.server), "%s", x->server);
+	if (strlen(x->repeat) > REPEAT_TEXT_MAX)
+		return err_set(e, EINVAL, "repeat: longer than %d characters",
+			       REPEAT_TEXT_MAX);
+	snprintf(p.repeat, sizeof(p.repeat), "%s", x->repeat);
+	rep = plan_repeat(&p);
+	r = repeat_check(&rep, e);
+	if (r)
+		return err_prefix(e, -r, "repeat");
+	p.image = strdup(x->image);
+	if (!p.image)
+		return err_set(e, ENOMEM, "out of memory");
+	*ret = p;
+	return 0;
+}
+
+/* ---- add ------------------------------------------------------------------- */
+
+static void print_verdict(const struct view *v, int64_t entry)
+{
+	char verdict[VERDICT_TEXT], at[WHEN_TEXT];
+
+	for (size_t i = 0; i < v->in.n_wants; i++) {
+		const struct plan_entry *p = &v->entry[v->entry_of[i]];
+
+		if (p->entry != entry)
+			continue;
+		plan_verdict(v, i, verdict);
+		printf("entry %" PRId64 ": %s needs %s at %s: %s\n", entry,
+		       p->server, p->image,
+		       when_text(v->in.want[i].at_s, p->zone, at), verdict);
+		return;
+	}
+}
+
+static int add_and_tell(struct cli_context *c, struct db *db,
+			struct plan_entry *p)
+{
+	struct view *v;
+	struct err e;
+	int r;
+
+	if (plan_add(db, p, clock_unix_s(), &e))
+		return cli_fail(c, "%s", e.text);
+	r = plan_view(c, db, 0, &v);
+	if (r) {
+		printf("entry %" PRId64 "\n", p->entry);
+		return r;
+	}
+	print_verdict(v, p->entry);
+	view_free(v);
+	return 0;
+}
+
+static const char *text_of(const struct cli_context *c, const char *option)
+{
+	const char *v = cli_value(c, option);
+
+	return v ? v : "";
+}
+
+int plan_add_run(struct cli_context *c)
+{
+	struct texts x = {text_of(c, "server"), text_of(c, "image"),
+			  text_of(c, "at"),	text_of(c, "until"),
+			  text_of(c, "repeat"), text_of(c, "priority"),
+			  cli_flag(c, "force")};
+	struct plan_entry p;
+	struct db *db;
+	struct err e;
+	int r;
+
+	if (!*x.server || !*x.image || !*x.at)
+		return cli_usage(c, "--server, --image and --at are needed");
+	r = verb_open_db(c, &db);
+	if (r)
+		return r;
+	r = read_entry(db, &x, clock_unix_s(), &p, &e);
+	if (r) {
+		r = r == -EINVAL || r == -ERANGE ? cli_usage(c, "%s", e.text)
+						 : cli_fail(c, "%s", e.text);
+	} else {
+		r = add_and_tell(c, db, &p);
+		plan_entry_clear(&p);
+	}
+	db_close(db);
+	return r;
+}
+
+/* ---- import ----------------------------------------------------------------- */
+
+struct import {
+	struct plan_entry *p;
+	size_t n, room;
+};
+
+static int import_line(struct db *db, char *line, bool force, int64_t now_s,
+		       struct import *im, struct err *e)
+{
+	const char *field[6] = {"", "", "", "", "", ""};
+	char *rest = line, *part;
+	size_t n = 0;
+	struct texts x;
+	int r;
+
+	while ((part = strsep(&rest, "\t"))) {
+		if (n == 6)
+			return err_set(e, EINVAL, "more than six fields");
+		field[n++] = part;
+	}
+	if (n < 3)
+		return err_set(e, EINVAL, "fewer than three fields (server, "
+			       "image and at, separated by tabs)");
+	x = (struct texts){field[0], field[1], field[2], field[3],
+			   field[4], field[5], force};
+	if (im->n == im->room) {
+		struct plan_entry *more;
+
+		im->room = im->room ? im->room * 2 : 64;
+		more = realloc(im->p, im->room * sizeof(*more));
+		if (!more)
+			return err_set(e, ENOMEM, "out of memory");
+		im->p = more;
+	}
+	r = read_entry(db, &x, now_s, &im->p[im->n], e);
+	if (!r)
+		im->n++;
+	return r;
+}
+
+static int import_read(struct db *db, FILE *f, const char *name, bool force,
+		       struct import *im, struct err *e)
+{
+	char line[LINE_MAX_BYTES];
+	int64_t now = clock_unix_s();
+	int r = 0;
+
+	for (unsigned n = 1; !r && fgets(line, sizeof(line), f); n++) {
+		size_t len = strcspn(line, "\r\n");
+
+		if (len == sizeof(line) - 1)
+			r = err_set(e, EINVAL, "longer than %d characters",
+				    LINE_MAX_BYTES - 2);
+		line[len] = '\0';
+		if (!r && *line && *line != '#')
+			r = import_line(db, line, force, now, im, e);
+		if (r)
+			err_prefix(e, -r, "%s, line %u", name, n);
+	}
+	if (!r && ferror(f))
+		r = err_set(e, EIO, "%s cannot be read", name);
+	return r;
+}
+
+static int import_add(struct cli_context *c, struct db *db, struct import *im)
+{
+	struct err e;
+
+	for (size_t i = 0; i < im->n; i++)
+		if (plan_add(db, &im->p[i], clock_unix_s(), &e))
+			return cli_fail(c, "%s (%zu of %zu entries were added)",
+					e.text, i, im->n);
+	printf("%zu entries added\n", im->n);
+	return 0;
+}
+
+int plan_import_run(struct cli_context *c)
+{
+	const char *name = c->arg[0];
+	bool in = strcmp(name, "-") == 0;
+	struct import im = {0};
+	struct db *db;
+	struct err e;
+	FILE *f;
+	int r = verb_open_db(c, &db);
+
+	if (r)
+		return r;
+	f = in ? stdin : fopen(name, "re");
+	if (!f) {
+		r = cli_fail(c, "%s: %s", name, strerror(errno));
+	} else if (import_read(db, f, in ? "standard input" : name,
+			       cli_flag(c, "force"), &im, &e)) {
+		r = cli_fail(c, "%s; nothing was added", e.text);
+	} else {
+		r = import_add(c, db, &im);
+	}
+	if (f && !in)
+		fclose(f);
+	plan_entries_free(im.p, im.n);
+	db_close(db);
+	return r;
+}
+
+/* ---- export ------------------------------------------------------------------ */
+
+/* With its zone by name if it has one: a recurrence depends on it. */
+static void print_time(int64_t unix_s, const char *zone)
+{
+	char text[WHEN_TEXT];
+
+	if (unix_s)
+		printf("%s%s%s", when_rfc3339(unix_s, zone, text),
+		       strchr(zone, '/') ? " " : "",
+		       strchr(zone, '/') ? zone : "");
+}
+
+int plan_export_run(struct cli_context *c)
+{
+	struct plan_entry *p;
+	struct db *db;
+	struct err e;
+	size_t n;
+	int r = verb_open_db(c, &db);
+
+	if (r)
+		return r;
+	r = plan_list(db, false, &p, &n, &e);
+	db_close(db);
+	if (r)
+		return cli_fail(c, "%s", e.text);
+	printf("# server\timage\tat\tuntil\trepeat\tpriority\n");
+	for (size_t i = 0; i < n; i++) {
+		printf("%s\t%s\t", p[i].server, p[i].image);
+		print_time(p[i].at_s, p[i].zone);
+		putchar('\t');
+		print_time(p[i].until_s, p[i].zone);
+		printf("\t%s\t%" PRId64 "\n", p[i].repeat, p[i].priority);
+	}
+	plan_entries_free(p, n);
+	return fflush(stdout) ? cli_fail(c, "cannot write") : 0;
+}
