@@ -30,11 +30,13 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/lock.h"
 #include "common/log.h"
 #include "common/names.h"
 #include "fs/agent/agent.h"
 #include "fs/fetch/http.h"
 #include "fs/kernel/kernel.h"
+#include "fs/locks.h"
 #include "fs/options.h"
 #include "fs/privilege.h"
 #include "fs/status/control.h"
@@ -65,9 +67,13 @@ struct worker {
 	struct http *http;
 	struct fetch *fetch;
 	struct reader *reader;
-	struct agent *agent;	/* atomic: callbacks come early and late */
-	struct kernel *kernel;	/* atomic, likewise */
 	struct control *control;
+
+	/* Callbacks come before these are there and after they have gone.
+	 * Held over the calls: they only note and queue. */
+	struct lock gate;
+	struct agent *agent;
+	struct kernel *kernel;
 };
 
 static void nap(void)
@@ -91,22 +97,22 @@ static void tell(struct worker *w, char message, const char *text)
 static void on_stored(void *ctx, uint64_t id)
 {
 	struct worker *w = ctx;
-	struct agent *a = __atomic_load_n(&w->agent, __ATOMIC_ACQUIRE);
-	struct kernel *k = __atomic_load_n(&w->kernel, __ATOMIC_ACQUIRE);
+	LOCK_SCOPE(&w->gate);
 
-	agent_changed(a, id);
-	if (k)
-		kernel_attr_changed(k, id);
+	if (w->agent)
+		agent_changed(w->agent, id);
+	if (w->kernel)
+		kernel_attr_changed(w->kernel, id);
 }
 
 static void on_names(void *ctx, const struct catalog_change *ch, size_t n)
 {
 	struct worker *w = ctx;
-	struct kernel *k = __atomic_load_n(&w->kernel, __ATOMIC_ACQUIRE);
+	LOCK_SCOPE(&w->gate);
 
 	/* Before there is one the kernel knows no names either. */
-	if (k)
-		kernel_names_changed(k, ch, n);
+	if (w->kernel)
+		kernel_names_changed(w->kernel, ch, n);
 }
 
 static size_t counters(void *ctx, struct control_counter *out)
@@ -279,9 +285,11 @@ static int open_agent(struct worker *w, struct err *e)
 	struct agent *a;
 	int r = agent_new(&cfg, &a, e);
 
-	if (r == 0)
-		__atomic_store_n(&w->agent, a, __ATOMIC_RELEASE);
-	return r;
+	if (r < 0)
+		return r;
+	LOCK_SCOPE(&w->gate);
+	w->agent = a;
+	return 0;
 }
 
 static int open_kernel(struct worker *w, struct err *e)
@@ -297,9 +305,11 @@ static int open_kernel(struct worker *w, struct err *e)
 	struct kernel *k;
 	int r = kernel_new(&cfg, &k, e);
 
-	if (r == 0)
-		__atomic_store_n(&w->kernel, k, __ATOMIC_RELEASE);
-	return r;
+	if (r < 0)
+		return r;
+	LOCK_SCOPE(&w->gate);
+	w->kernel = k;
+	return 0;
 }
 
 static int open_control(struct worker *w, struct err *e)
@@ -431,13 +441,16 @@ static int bring_up(struct worker *w, struct err *e)
  */
 static void take_down(struct worker *w)
 {
-	struct agent *a = w->agent;
-	struct kernel *k = w->kernel;
+	struct agent *a;
+	struct kernel *k;
 
 	control_free(w->control);
+	lock_take(&w->gate);
+	a = TAKE(w->agent);
+	k = TAKE(w->kernel);
+	lock_give(&w->gate);
 	if (k)
 		kernel_stop(k);
-	__atomic_store_n(&w->agent, NULL, __ATOMIC_RELEASE);
 	agent_free(a);
 	reader_free(w->reader);
 	if (w->fetch)
@@ -449,12 +462,12 @@ static void take_down(struct worker *w)
 	pool_free(w->pool);
 	if (w->cache)
 		cache_flush(w->cache);
-	__atomic_store_n(&w->kernel, NULL, __ATOMIC_RELEASE);
 	if (w->catalog)
 		catalog_close(w->catalog);
 	if (w->cache)
 		cache_close(w->cache);
 	kernel_free(k);
+	lock_destroy(&w->gate);
 }
 
 static void on_serving(void *ctx)
@@ -483,6 +496,7 @@ static int run(struct worker *w, const char *options, int session_fd)
 	struct err e = {""};
 	int r;
 
+	lock_init(&w->gate, LOCK_WORKER);
 	r = map_session(w, session_fd, &e);
 	if (r == 0)
 		r = settle(w, options, &e);
