@@ -136,7 +136,9 @@ static bool snap(struct version *v, struct picture *p)
 	uint64_t n_stored;
 
 	LOCK_SCOPE(&v->cache->lock);
-	if (v->moving || v->state != VERSION_LIVE)
+	/* Not every arrow leads away: a hold is one too. */
+	version_settle_locked(v);
+	if (v->state != VERSION_LIVE)
 		return false;
 	p->v = v;
 	p->key = version_key(v);
@@ -292,7 +294,9 @@ static int take_dirty(struct cache *c, struct version ***ret, size_t *ret_n)
 		v->dirty = false;
 		all[i++] = v;
 	}
-	/* Those that came in between have set a time of their own. */
+	/* More came in between: a round of its own, at once. */
+	if (c->dirty)
+		c->flush_at_ns = clock_mono_ns();
 	lock_give(&c->lock);
 	*ret = all;
 	*ret_n = i;

@@ -1,0 +1,820 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * 100,000 random operations against a small model: what is stored, in which
+ * order, what each version takes, who has to go. After each operation the
+ * accounts are compared to the byte (C3), and the list in its order (C4).
+ *
+ * Crashes are power cuts: this file has its own fdatasync, which notes which
+ * blocks had their right bytes at that moment. The copy of the folder with
+ * which the test goes on keeps those, and loses the others by chance. After
+ * it a set bit means right bytes, and what cache_flush had said yes to is
+ * there (C1); no file is without a row (C2).
+ *
+ * STAGEFS_SEED and STAGEFS_OPS in the environment change the run.
+ */
+#include "cache_fixture.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <sys/syscall.h>
+
+#include "common/lock.h"
+
+#define N_IDS 24
+#define MAX_BLOCKS 12
+#define N_WEIGHTS 87 /* sum of those in step() */
+#define FAR_FUTURE INT64_C(32503680000)
+
+struct model {
+	uint64_t size, n;
+	struct version *v; /* while refs > 0 */
+	unsigned refs, opens, pins;
+	bool fd, touched, held, row, file;
+	bool bits[MAX_BLOCKS], reserved[MAX_BLOCKS], flushed[MAX_BLOCKS];
+	uint64_t seq;
+	uint64_t retired; /* used by files that references keep */
+};
+
+static struct model m[N_IDS + 1]; /* by id, from 1 */
+static struct cache *c;
+static struct cache_config cfg;
+static char *dir;
+static uint64_t next_seq, rng, capacity, op_no;
+static const char *op_name;
+static struct seen {
+	unsigned granted, refused, victims, held_victims, crashes, trims;
+} seen;
+
+/* ---- chance -------------------------------------------------------------- */
+
+static uint64_t rnd(uint64_t below)
+{
+	rng ^= rng << 13;
+	rng ^= rng >> 7;
+	rng ^= rng << 17;
+	return rng % below;
+}
+
+static uint64_t bytes_of(const struct model *x);
+
+static void fail_at(const char *what, uint64_t id, uint64_t a, uint64_t b)
+{
+	fprintf(stderr, "op %" PRIu64 " (%s): %s, id %" PRIu64 ": %" PRIu64
+		", model %" PRIu64 "\n", op_no, op_name, what, id, a, b);
+	for (int i = 1; i <= N_IDS; i++)
+		fprintf(stderr, "%d: row %d file %d fd %d refs %u opens %u "
+			"pins %u touched %d held %d seq %" PRIu64
+			" retired %" PRIu64 " bytes %" PRIu64 "\n", i,
+			m[i].row, m[i].file, m[i].fd, m[i].refs, m[i].opens,
+			m[i].pins, m[i].touched, m[i].held, m[i].seq,
+			m[i].retired, bytes_of(&m[i]));
+	abort();
+}
+
+static void same(const char *what, uint64_t id, int64_t a, int64_t b)
+{
+	if (a != b)
+		fail_at(what, id, (uint64_t)a, (uint64_t)b);
+}
+
+/* ---- durable bytes --------------------------------------------------------- */
+
+static struct shadow {
+	ino_t ino;
+	bool has[MAX_BLOCKS];
+} shadow[N_IDS + 1];
+static pthread_mutex_t shadow_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t commit_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static bool block_right(int fd, uint64_t id, uint64_t b)
+{
+	uint64_t tag[2] = {id, b}, got[2];
+	uint64_t len = manifest_block_length(m[id].size, BLOCK, b);
+
+	return pread(fd, got, 16, (off_t)(b * BLOCK)) == 16 &&
+	       memcmp(tag, got, 16) == 0 &&
+	       pread(fd, got, 16, (off_t)(b * BLOCK + len - 16)) == 16 &&
+	       memcmp(tag, got, 16) == 0;
+}
+
+/* Instead of libc's: the disk is what this has seen. */
+int fdatasync(int fd)
+{
+	char link[64], path[512];
+	struct stat st;
+	const char *at;
+	uint64_t id;
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, path, sizeof(path) - 1);
+	path[n > 0 ? n : 0] = 0;
+	at = strstr(path, "/data/");
+	if (!at)
+		return (int)syscall(SYS_fdatasync, fd);
+	id = strtoull(at + 6, NULL, 10);
+	fstat(fd, &st);
+	pthread_mutex_lock(&shadow_lock);
+	shadow[id].ino = st.st_ino;
+	for (uint64_t b = 0; b < m[id].n; b++)
+		shadow[id].has[b] = block_right(fd, id, b);
+	pthread_mutex_unlock(&shadow_lock);
+	return 0;
+}
+
+/* No commit of another thread is half done while the folder is copied. */
+static int hook(const char *name)
+{
+	if (!strcmp(name, "flush.commit") || !strcmp(name, "evict.mark"))
+		pthread_mutex_lock(&commit_lock);
+	if (!strcmp(name, "flush.committed") || !strcmp(name, "evict.unrowed"))
+		pthread_mutex_unlock(&commit_lock);
+	return 0;
+}
+
+static void copy_plain(const char *from, const char *to, const char *name)
+{
+	char a[512], b[512], buf[65536];
+	int in, out;
+	ssize_t n;
+
+	snprintf(a, sizeof(a), "%s/%s", from, name);
+	snprintf(b, sizeof(b), "%s/%s", to, name);
+	in = open(a, O_RDONLY | O_CLOEXEC);
+	if (in < 0)
+		return;
+	out = open(b, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	while ((n = read(in, buf, sizeof(buf))) > 0)
+		if (write(out, buf, (size_t)n) != n)
+			abort();
+	close(in);
+	close(out);
+}
+
+/* Blocks that were synced, and by chance others. */
+static void copy_data(const char *to, uint64_t id)
+{
+	static uint8_t buf[BLOCK];
+	char path[512];
+	struct stat st;
+	int in, out;
+
+	snprintf(path, sizeof(path), "%s/data/%" PRIu64, dir, id);
+	in = open(path, O_RDONLY | O_CLOEXEC);
+	if (in < 0)
+		return;
+	fstat(in, &st);
+	if (shadow[id].ino != st.st_ino && rnd(2)) {
+		close(in); /* not even its name was durable */
+		return;
+	}
+	snprintf(path, sizeof(path), "%s/data/%" PRIu64, to, id);
+	out = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (ftruncate(out, st.st_size) < 0)
+		abort();
+	for (uint64_t b = 0; b < m[id].n; b++) {
+		bool safe = shadow[id].ino == st.st_ino && shadow[id].has[b];
+		ssize_t n = pread(in, buf, sizeof(buf), (off_t)(b * BLOCK));
+
+		if ((safe || rnd(2)) &&
+		    pwrite(out, buf, (size_t)n, (off_t)(b * BLOCK)) != n)
+			abort();
+		if (!safe && rnd(4) == 0) /* some of it */
+			if (pwrite(out, "?", 1, (off_t)(b * BLOCK)) != 1)
+				abort();
+	}
+	close(in);
+	close(out);
+}
+
+static char *power_cut_copy(void)
+{
+	char *to = scratch_dir();
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/data", to);
+	mkdir(path, 0700);
+	pthread_mutex_lock(&commit_lock);
+	pthread_mutex_lock(&shadow_lock);
+	copy_plain(dir, to, "index.db");
+	copy_plain(dir, to, "index.db-wal");
+	for (uint64_t id = 1; id <= N_IDS; id++)
+		copy_data(to, id);
+	pthread_mutex_unlock(&shadow_lock);
+	pthread_mutex_unlock(&commit_lock);
+	return to;
+}
+
+/* ---- the model ------------------------------------------------------------- */
+
+static uint64_t overhead(const struct model *x)
+{
+	return space_row(x->n) + space_inode(x->n);
+}
+
+static uint64_t charge(const struct model *x, uint64_t b)
+{
+	return space_block(manifest_block_length(x->size, BLOCK, b));
+}
+
+static uint64_t bytes_of(const struct model *x)
+{
+	uint64_t sum = x->row ? overhead(x) : 0;
+
+	for (uint64_t b = 0; b < x->n; b++)
+		sum += x->bits[b] ? charge(x, b) : 0;
+	return sum;
+}
+
+static uint64_t reserved_of(const struct model *x)
+{
+	uint64_t sum = 0;
+
+	for (uint64_t b = 0; b < x->n; b++)
+		sum += x->reserved[b] ? charge(x, b) : 0;
+	return sum;
+}
+
+static uint64_t model_used(void)
+{
+	uint64_t sum = SPACE_INDEX_BASE_BYTES;
+
+	for (int id = 1; id <= N_IDS; id++)
+		sum += bytes_of(&m[id]) + m[id].retired;
+	return sum;
+}
+
+static uint64_t model_reserved(void)
+{
+	uint64_t sum = 0;
+
+	for (int id = 1; id <= N_IDS; id++)
+		sum += reserved_of(&m[id]);
+	return sum;
+}
+
+static uint64_t model_room(void)
+{
+	uint64_t taken = model_used() + model_reserved();
+
+	return taken < capacity ? capacity - taken : 0;
+}
+
+static bool in_work(const struct model *x)
+{
+	return x->opens || x->pins || reserved_of(x);
+}
+
+static bool may_go(const struct model *x, const struct model *self)
+{
+	return x->row && x != self && !in_work(x) && !x->touched &&
+	       !(x->refs && x->fd);
+}
+
+static void empty(struct model *x)
+{
+	if (x->refs && x->fd)
+		x->retired += bytes_of(x);
+	x->row = x->file = x->fd = x->held = false;
+	x->touched = x->touched && x->refs;
+	memset(x->bits, 0, sizeof(x->bits));
+	memset(x->flushed, 0, sizeof(x->flushed));
+}
+
+/* The next in stored order, among held ones or the others. */
+static struct model *oldest(const struct model *self, bool held)
+{
+	struct model *best = NULL;
+
+	for (int id = 1; id <= N_IDS; id++)
+		if (may_go(&m[id], self) && m[id].held == held &&
+		    (!best || m[id].seq < best->seq))
+			best = &m[id];
+	return best;
+}
+
+/* Victims for `shortage` more bytes, or none if that is not enough. */
+static bool model_evict(const struct model *self, uint64_t shortage,
+			bool take_held, bool partly)
+{
+	struct model before[N_IDS + 1], *x;
+	unsigned n = 0, n_held = 0;
+	uint64_t got = 0;
+
+	memcpy(before, m, sizeof(m));
+	while (got < shortage) {
+		x = oldest(self, false);
+		if (!x && take_held) {
+			x = oldest(self, true);
+			n_held += x != NULL;
+		}
+		if (!x)
+			break;
+		got += bytes_of(x);
+		n++;
+		empty(x);
+	}
+	if (got < shortage && !partly) {
+		memcpy(m, before, sizeof(m));
+		return false;
+	}
+	seen.victims += n;
+	seen.held_victims += n_held;
+	return got >= shortage;
+}
+
+static bool model_get_room(const struct model *self, uint64_t need, bool reader)
+{
+	uint64_t room = model_room(), taken = model_used() + model_reserved();
+
+	if (need == 0 || need <= room)
+		return true;
+	return model_evict(self, taken + need - capacity, reader, false);
+}
+
+/* ---- comparing ---------------------------------------------------------------- */
+
+static void compare(bool settled)
+{
+	struct version_info *l;
+	struct cache_stats s;
+	uint64_t last = 0;
+	size_t n, rows = 0;
+
+	cache_stats(c, &s);
+	same("reserved", 0, (int64_t)s.reserved_bytes,
+	     (int64_t)model_reserved());
+	same("used", 0, (int64_t)s.used_bytes, (int64_t)model_used());
+	if (settled && s.used_bytes + s.reserved_bytes > s.capacity_bytes)
+		fail_at("above capacity", 0, s.used_bytes, s.capacity_bytes);
+	same("list", 0, cache_list(c, &l, &n), 0);
+	for (int id = 1; id <= N_IDS; id++)
+		rows += m[id].row;
+	same("rows", 0, (int64_t)n, (int64_t)rows);
+	for (size_t i = 0; i < n; i++) {
+		const struct model *x = &m[l[i].ident.id];
+
+		same("row", l[i].ident.id, true, x->row);
+		same("held", l[i].ident.id, l[i].held_until_s != 0, x->held);
+		if (x->seq <= last)
+			fail_at("order", l[i].ident.id, x->seq, last);
+		last = x->seq;
+	}
+	free(l);
+}
+
+static void compare_bits(uint64_t id)
+{
+	struct model *x = &m[id];
+
+	for (uint64_t b = 0; b < x->n; b++) {
+		same("bit", id, version_has(x->v, b), x->bits[b]);
+		if (x->bits[b])
+			same("bytes", id, right(x->v, b), true);
+	}
+	x->fd |= x->file;
+}
+
+/* ---- operations ---------------------------------------------------------------- */
+
+static void op_get(uint64_t id)
+{
+	struct model *x = &m[id];
+	struct version *v;
+
+	if (x->refs >= 3)
+		return;
+	v = must_get(c, id, x->size);
+	if (x->refs++ && v != x->v)
+		fail_at("two objects", id, 0, 0);
+	x->v = v;
+	x->fd = version_fd(v) >= 0;
+	same("file", id, x->fd, x->file);
+}
+
+static void op_put(uint64_t id)
+{
+	struct model *x = &m[id];
+
+	if (!x->refs || (x->refs == 1 && in_work(x)))
+		return;
+	version_put(x->v);
+	if (--x->refs == 0) {
+		x->fd = false;
+		x->retired = 0;
+		x->touched = x->touched && x->row; /* the object goes */
+	}
+}
+
+static void op_pins(uint64_t id)
+{
+	struct model *x = &m[id];
+
+	if (!x->refs)
+		return;
+	switch (rnd(8)) {
+	case 0:
+		version_open(x->v);
+		x->opens++;
+		break;
+	case 1:
+		version_pin(x->v);
+		x->pins++;
+		break;
+	case 2:
+		if (rnd(16) == 0) {
+			version_touch(x->v);
+			x->touched = cfg.just_read_ms != 0;
+		}
+		break;
+	case 3:
+	case 4:
+	case 5:
+		if (x->opens) {
+			version_close(x->v);
+			x->opens--;
+		}
+		break;
+	default:
+		if (x->pins) {
+			version_unpin(x->v);
+			x->pins--;
+		}
+	}
+}
+
+static void op_reserve(uint64_t id)
+{
+	struct model *x = &m[id];
+	uint64_t first = rnd(x->n), n = 1 + rnd(x->n - first), need = 0;
+	bool reader = rnd(2), clash = false;
+	int r, want;
+
+	if (!x->refs)
+		return;
+	for (uint64_t b = first; b < first + n; b++) {
+		clash |= x->reserved[b];
+		need += x->bits[b] ? 0 : charge(x, b);
+	}
+	need += x->row ? 0 : overhead(x);
+	want = clash ? -EINVAL : 0;
+	if (!clash && !model_get_room(x, need, reader)) {
+		want = -ENOSPC;
+		seen.refused++;
+	}
+	r = version_reserve(x->v, first, n,
+			    reader ? RESERVE_READER : RESERVE_PREFETCH, NULL,
+			    NULL);
+	same("reserve", id, r, want);
+	if (r)
+		return;
+	seen.granted++;
+	if (!x->file)
+		x->seq = ++next_seq;
+	x->row = x->file = x->fd = true;
+	for (uint64_t b = first; b < first + n; b++)
+		x->reserved[b] = !x->bits[b];
+}
+
+static void op_store(uint64_t id)
+{
+	struct model *x = &m[id];
+
+	if (!x->refs)
+		return;
+	for (uint64_t i = 0, b = rnd(x->n); i < x->n; i++, b = (b + 1) % x->n) {
+		if (!x->reserved[b])
+			continue;
+		same("store", id, store(x->v, b), 0);
+		x->reserved[b] = false;
+		x->bits[b] = true;
+		if (rnd(2))
+			return;
+	}
+}
+
+static void op_unreserve(uint64_t id)
+{
+	struct model *x = &m[id];
+	uint64_t first = rnd(x->n), n = 1 + rnd(x->n - first);
+
+	if (!x->refs)
+		return;
+	version_unreserve(x->v, first, n);
+	memset(x->reserved + first, 0, n * sizeof(bool));
+}
+
+static void op_forget(uint64_t id)
+{
+	struct model *x = &m[id];
+	uint64_t b = rnd(x->n);
+
+	if (!x->refs)
+		return;
+	same("forget", id, version_forget_block(x->v, b), 0);
+	x->bits[b] = x->flushed[b] = false;
+	x->fd |= x->file;
+}
+
+static void op_could_fit(uint64_t id)
+{
+	struct model *x = &m[id], before[N_IDS + 1];
+	uint64_t need = x->row ? 0 : overhead(x);
+	struct seen seen_before = seen;
+	bool reader = rnd(2), want;
+
+	if (!x->refs)
+		return;
+	for (uint64_t b = 0; b < x->n; b++)
+		need += x->bits[b] || x->reserved[b] ? 0 : charge(x, b);
+	memcpy(before, m, sizeof(m));
+	want = model_get_room(x, need, reader);
+	memcpy(m, before, sizeof(m));
+	seen = seen_before;
+	same("could fit", id,
+	     version_could_fit(x->v, reader ? RESERVE_READER
+					    : RESERVE_PREFETCH),
+	     want || need == 0);
+}
+
+static void op_evict(uint64_t id)
+{
+	struct model *x = &m[id];
+	bool force = rnd(2);
+	int want = 0;
+
+	if (!x->row)
+		want = -ENOENT;
+	else if (in_work(x))
+		want = -EBUSY;
+	else if (x->held && !force)
+		want = -EPERM;
+	same("evict", id, cache_evict(c, id, NULL, force, NULL), want);
+	if (!want)
+		empty(x);
+}
+
+static void op_reclaim(void)
+{
+	uint64_t bytes = rnd(capacity / 4), freed = 0, before = model_used();
+	uint64_t room = model_room();
+	uint64_t above = model_used() + model_reserved();
+	int want = 0;
+
+	above = above > capacity ? above - capacity : 0;
+	if (room < bytes && !model_evict(NULL, bytes - room, false, true))
+		want = -ENOSPC;
+	if (above) /* trimming; not in this test */
+		fail_at("above", 0, above, 0);
+	same("reclaim", 0, cache_reclaim(c, bytes, &freed), want);
+	same("freed", 0, (int64_t)freed, (int64_t)(before - model_used()));
+}
+
+static void op_hold(uint64_t id)
+{
+	struct model *x = &m[id];
+	struct version_ident i = ident_of(id, x->size);
+	int want = 0;
+
+	if (rnd(4) == 0) {
+		if (!x->row && !model_get_room(x, overhead(x), false))
+			want = -ENOSPC;
+		same("hold", id, cache_hold(c, &i, FAR_FUTURE), want);
+		if (want)
+			return;
+		if (!x->row)
+			x->seq = ++next_seq;
+		x->row = x->held = true;
+		return;
+	}
+	same("release", id, cache_hold(c, &i, 0), 0);
+	x->held = false;
+	if (x->row && !x->file && !in_work(x))
+		empty(x);
+}
+
+static void flushed(void)
+{
+	for (int id = 1; id <= N_IDS; id++)
+		memcpy(m[id].flushed, m[id].bits, sizeof(m[id].bits));
+}
+
+static void let_go(void)
+{
+	for (uint64_t id = 1; id <= N_IDS; id++) {
+		struct model *x = &m[id];
+
+		if (!x->refs)
+			continue;
+		version_unreserve(x->v, 0, x->n);
+		memset(x->reserved, 0, sizeof(x->reserved));
+		for (; x->opens; x->opens--)
+			version_close(x->v);
+		for (; x->pins; x->pins--)
+			version_unpin(x->v);
+		while (x->refs)
+			op_put(id);
+	}
+	for (int id = 1; id <= N_IDS; id++)
+		m[id].touched = false;
+}
+
+/* Start-up removes rows without a file that nothing holds. */
+static void model_restart(void)
+{
+	for (int id = 1; id <= N_IDS; id++)
+		if (m[id].row && !m[id].file && !m[id].held)
+			empty(&m[id]);
+}
+
+/* The capacity may have become another: it shrinks by itself (C3). */
+static void open_with(uint64_t bytes)
+{
+	struct cache_stats s;
+	uint64_t above;
+
+	capacity = bytes;
+	cfg.dir = dir;
+	cfg.capacity_bytes = bytes;
+	cfg.just_read_ms = rnd(2) ? 3600 * 1000 : 0;
+	c = must_open(&cfg);
+	above = model_used();
+	if (above > capacity) {
+		seen.trims++;
+		model_evict(NULL, above - capacity, false, true);
+	}
+	do
+		cache_stats(c, &s);
+	while (s.used_bytes != model_used() && usleep(1000) == 0);
+}
+
+static uint64_t some_capacity(void)
+{
+	return SPACE_INDEX_BASE_BYTES + 2 * MIB + rnd(4) * MIB;
+}
+
+static void reopen(void)
+{
+	let_go();
+	cache_close(c);
+	flushed();
+	model_restart();
+	open_with(some_capacity());
+	compare(false);
+}
+
+/* What the crash left: read from the cache, checked against what it may be,
+ * and taken over. */
+static void adopt(uint64_t id)
+{
+	struct model *x = &m[id], old = *x;
+	struct version *v;
+	char path[512];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/data/%" PRIu64, dir, id);
+	x->file = stat(path, &st) == 0;
+	x->row = cache_find(c, id, &v) == 0;
+	if (x->file && !x->row)
+		fail_at("file without a row (C2)", id, 1, 0);
+	memset(x->bits, 0, sizeof(x->bits));
+	if (x->row != old.row && !(old.row && !old.held))
+		fail_at("row", id, x->row, old.row);
+	if (!x->row)
+		x->held = false;
+	for (uint64_t b = 0; b < x->n; b++) {
+		x->bits[b] = x->row && version_has(v, b);
+		if (x->bits[b] && !old.bits[b])
+			fail_at("bit from nowhere", id, b, 0);
+		if (x->bits[b] && !right(v, b))
+			fail_at("bit without its bytes (C1)", id, b, 0);
+		if (old.flushed[b] && !x->bits[b])
+			fail_at("flushed bit is lost (C1)", id, b, 0);
+	}
+	if (x->row)
+		version_put(v);
+	memcpy(x->flushed, x->bits, sizeof(x->bits));
+	shadow[id].ino = x->file ? st.st_ino : 0;
+	memcpy(shadow[id].has, x->bits, sizeof(x->bits));
+}
+
+static void crash(void)
+{
+	struct model before[N_IDS + 1];
+	char *copy;
+
+	memcpy(before, m, sizeof(m));
+	copy = power_cut_copy();
+	let_go();
+	cache_close(c);
+	scratch_remove(dir);
+	dir = copy;
+	seen.crashes++;
+	/* As large as it was: so nothing is trimmed before it is looked at. */
+	cfg.dir = dir;
+	c = must_open(&cfg);
+	for (uint64_t id = 1; id <= N_IDS; id++)
+		adopt(id);
+	compare(true);
+}
+
+static void step(void)
+{
+	static const struct {
+		const char *name;
+		unsigned weight;
+		void (*op)(uint64_t id);
+	} ops[] = {
+		{"get", 9, op_get},	     {"put", 10, op_put},
+		{"pins", 10, op_pins},	     {"reserve", 20, op_reserve},
+		{"store", 24, op_store},     {"unreserve", 4, op_unreserve},
+		{"forget", 1, op_forget},    {"could fit", 4, op_could_fit},
+		{"evict", 2, op_evict},	     {"hold", 3, op_hold},
+	};
+	uint64_t id = 1 + rnd(N_IDS), at = rnd(N_WEIGHTS);
+
+	for (unsigned i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+		if (at < ops[i].weight) {
+			op_name = ops[i].name;
+			ops[i].op(id);
+			if (m[id].refs)
+				compare_bits(id);
+			return;
+		}
+		at -= ops[i].weight;
+	}
+}
+
+static void rare_step(void)
+{
+	switch (rnd(8)) {
+	case 0:
+		op_name = "reclaim";
+		op_reclaim();
+		break;
+	case 1:
+	case 2:
+		op_name = "flush";
+		same("flush", 0, cache_flush(c), 0);
+		flushed();
+		break;
+	case 3:
+		op_name = "crash";
+		if (rnd(4) == 0)
+			crash();
+		break;
+	case 4:
+		op_name = "reopen";
+		if (rnd(4) == 0)
+			reopen();
+	}
+}
+
+static bool trimmed(void)
+{
+	return model_used() + model_reserved() <= capacity;
+}
+
+static void random_operations(void **state)
+{
+	const char *seed = getenv("STAGEFS_SEED"), *ops = getenv("STAGEFS_OPS");
+	uint64_t n = ops ? strtoull(ops, NULL, 0) : 100000;
+
+	(void)state;
+	rng = seed ? strtoull(seed, NULL, 0) : 88172645463325252ull;
+	cache_test_point = hook;
+	for (uint64_t id = 1; id <= N_IDS; id++) {
+		m[id].n = 1 + rnd(MAX_BLOCKS);
+		m[id].size = m[id].n * BLOCK - (rnd(2) ? rnd(BLOCK - 64) : 0);
+	}
+	dir = scratch_dir();
+	cfg = config_of(dir, 0);
+	open_with(some_capacity());
+	for (op_no = 0; op_no < n; op_no++) {
+		if (rnd(50) == 0 && trimmed())
+			rare_step();
+		else
+			step();
+		compare(trimmed());
+	}
+	let_go();
+	cache_close(c);
+	scratch_remove(dir);
+	/* Chance has been everywhere. */
+	if (n >= 100000)
+		assert_true(seen.granted > 1000 && seen.refused > 100 &&
+			    seen.victims > 500 && seen.held_victims > 5 &&
+			    seen.crashes > 20 && seen.trims > 2);
+	fprintf(stderr, "granted %u refused %u victims %u (held %u) crashes %u "
+		"trims %u\n", seen.granted, seen.refused, seen.victims,
+		seen.held_victims, seen.crashes, seen.trims);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(random_operations),
+	};
+
+	return cmocka_run_group_tests_name("cache model", tests, NULL, NULL);
+}
