@@ -39,7 +39,7 @@ void evict_begin_locked(struct version *v)
 	struct leftovers none = LEFTOVERS_NONE;
 
 	assert(!v->moving && v->reserved_bytes == 0);
-	v->moving = true;
+	v->moving = v->leaving = true;
 	v->uses++;
 	flush_forget_locked(v, &none);
 	c->space.dying_bytes += v->place.bytes;
@@ -145,7 +145,7 @@ static void end_all(struct cache *c, struct version **v, size_t n, int marked,
 		else
 			gone_locked(v[i], error[i], freed[i], sum);
 		bits = TAKE(v[i]->doomed_bits);
-		v[i]->moving = false;
+		v[i]->moving = v[i]->leaving = false;
 		version_unuse_locked(v[i], &l);
 		cond_wake_all(&c->moved);
 		lock_give(&c->lock);

@@ -80,7 +80,8 @@ struct version {
 	UT_hash_handle hh;
 	struct place place; /* seq, charged bytes, hold, last read */
 	enum version_state state;
-	bool moving;  /* a thread walks an arrow */
+	bool moving;  /* a thread walks an arrow, or writes the row */
+	bool leaving; /* and that leads to EMPTY */
 	bool mending; /* blocks are being forgotten: no new reservations */
 	bool syncing; /* the flusher is in fdatasync */
 	bool dirty;   /* has volatile bits; then uses > 0 and fd >= 0 */

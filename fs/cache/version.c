@@ -231,7 +231,7 @@ int version_fd(struct version *v)
 	if (fd >= 0)
 		return fd;
 	lock_take(&c->lock);
-	live = v->state == VERSION_LIVE && !v->moving;
+	live = v->state == VERSION_LIVE && !v->leaving;
 	lock_give(&c->lock);
 	if (!live)
 		return -1;
@@ -244,7 +244,7 @@ int version_fd(struct version *v)
 	 * the old file; but then the maker's own is in place already.
 	 */
 	lock_take(&c->lock);
-	if (v->fd < 0 && v->state == VERSION_LIVE && !v->moving) {
+	if (v->fd < 0 && v->state == VERSION_LIVE && !v->leaving) {
 		__atomic_store_n(&v->fd, surplus, __ATOMIC_RELEASE);
 		surplus = -1;
 	}
