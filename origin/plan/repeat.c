@@ -118,6 +118,9 @@ static size_t walk(const struct repeat *r, int64_t from_s, int64_t to_s,
 		if (icaltime_is_null_time(t) || t.year > ZONE_YEAR_MAX)
 			break;
 		tm = tm_of(&t);
+		/* No zone is two days away: the cheap test first. */
+		if (timegm(&tm) < from_s - 2 * DAY_S)
+			continue;
 		zone_unwall(r->zone, &tm, at);
 		if (at[0] < from_s || at[0] < r->at_s)
 			continue;

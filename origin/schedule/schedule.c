@@ -24,6 +24,8 @@
 /* While anything is staged, expectations are worked out anew so often. */
 #define REFRESH_S 30
 #define NEXT_MAX_S 3600
+/* An end that is above a full second by less than this is on it. */
+#define ROUND_S 1e-3
 
 const char *job_state_name(enum job_state s)
 {
@@ -430,7 +432,7 @@ static void expect(const struct plan_run *p, const struct task *t,
 		if (t->missing_bytes == 0)
 			j->expected_s = t->start_s;
 		else if (!isinf(t->end))
-			j->expected_s = now + (int64_t)ceil(t->end);
+			j->expected_s = now + (int64_t)ceil(t->end - ROUND_S);
 		else
 			snprintf(j->message, sizeof(j->message),
 				 "the rates of the plan give it no end: see "

@@ -26,7 +26,8 @@ struct row {
 	uint64_t id, bytes, seq;
 	const char *name; /* NULL: nameless */
 	int64_t kept_s;	  /* must stay until then */
-	bool open, gone;
+	int64_t gone_s;	  /* evicted then; NEVER: not as far as planned */
+	bool open;
 };
 
 struct ledger {
@@ -43,10 +44,12 @@ static int by_seq(const void *a, const void *b)
 	return x->seq < y->seq ? -1 : x->seq > y->seq;
 }
 
-static struct row *row_of(struct ledger *l, uint64_t id)
+/* Planned evictions of later than `at` have not come then. */
+static struct row *row_of(struct ledger *l, uint64_t id, int64_t at)
 {
 	for (size_t i = 0; i < l->n; i++)
-		if (l->row[i].id == id && !l->row[i].gone && l->row[i].name)
+		if (l->row[i].id == id && l->row[i].gone_s > at &&
+		    l->row[i].name)
 			return &l->row[i];
 	return NULL;
 }
@@ -77,6 +80,7 @@ static int ledger_init(struct ledger *l, const struct plan_run *p, size_t s)
 			.seq = m->stored_seq,
 			.name = m->name,
 			.open = m->open,
+			.gone_s = NEVER,
 			.kept_s = m->held_until_s > now ? m->held_until_s : 0,
 		};
 		if (m->open)
@@ -89,7 +93,8 @@ static int ledger_init(struct ledger *l, const struct plan_run *p, size_t s)
 	/* What jobs that have begun need here stays here. */
 	for (size_t i = first; i < end; i++)
 		if (p->task[i].hold_now_s)
-			keep(row_of(l, p->task[i].id), p->task[i].hold_now_s);
+			keep(row_of(l, p->task[i].id, now),
+			     p->task[i].hold_now_s);
 	return 0;
 }
 
@@ -120,7 +125,7 @@ static uint64_t evictable(const struct ledger *l, uint64_t own, int64_t at,
 	for (size_t i = 0; i < l->n; i++) {
 		const struct row *r = &l->row[i];
 
-		if (r->gone || (r->name && r->id == own))
+		if (r->gone_s != NEVER || (r->name && r->id == own))
 			continue;
 		if (r->kept_s <= at)
 			sum += r->bytes;
@@ -162,10 +167,12 @@ static int take(struct plan_run *p, struct ledger *l, struct task *t,
 	for (size_t i = 0; have < need && i < l->n && !rc; i++) {
 		struct row *r = &l->row[i];
 
-		if (r->gone || r->kept_s > at || (r->name && r->id == t->id))
+		if (r->gone_s != NEVER || r->kept_s > at ||
+		    (r->name && r->id == t->id))
 			continue;
 		have += r->bytes;
-		r->gone = evicted = true;
+		r->gone_s = at;
+		evicted = true;
 		if (r->name && r->bytes)
 			rc = add_victim(p, t, r);
 	}
@@ -173,6 +180,7 @@ static int take(struct plan_run *p, struct ledger *l, struct task *t,
 	if (at > p->in->now_s && evicted && l->free_bytes) {
 		l->row[l->n++] = (struct row){.bytes = l->free_bytes,
 					      .kept_s = at,
+					      .gone_s = NEVER,
 					      .seq = l->next_seq++};
 		l->free_bytes = 0;
 	}
@@ -188,7 +196,7 @@ static void name_holders(const struct ledger *l, struct task *t, int64_t at)
 		const struct row *r = &l->row[i];
 		int k;
 
-		if (r->gone || !r->name || r->id == t->id || r->kept_s <= at)
+		if (r->gone_s != NEVER || !r->name || r->id == t->id || r->kept_s <= at)
 			continue;
 		if (++shown > 3)
 			break;
@@ -209,17 +217,18 @@ static uint64_t could_have(const struct ledger *l, uint64_t own)
 	uint64_t sum = l->free_bytes;
 
 	for (size_t i = 0; i < l->n; i++)
-		if (!l->row[i].gone && !(l->row[i].name && l->row[i].id == own))
+		if (l->row[i].gone_s == NEVER &&
+		    !(l->row[i].name && l->row[i].id == own))
 			sum += l->row[i].bytes;
 	return sum;
 }
 
 static int enter(struct plan_run *p, struct ledger *l, struct task *t)
 {
-	struct row *own = row_of(l, t->id);
-	uint64_t stored = own ? own->bytes : 0;
 	int64_t now = p->in->now_s, more = NEVER;
 	int64_t at = t->release_s > now ? t->release_s : now;
+	struct row *own = row_of(l, t->id, at);
+	uint64_t stored = own ? own->bytes : 0;
 	uint64_t need = t->size_bytes > stored ? t->size_bytes - stored : 0;
 	bool under_way = t->open_prefetch != SIZE_MAX;
 	int rc;
@@ -252,10 +261,11 @@ static int enter(struct plan_run *p, struct ledger *l, struct task *t)
 	}
 	rc = take(p, l, t, need, at);
 	t->start_s = at;
-	own = row_of(l, t->id);
+	own = row_of(l, t->id, at);
 	if (!own) {
 		own = &l->row[l->n++];
 		*own = (struct row){.id = t->id, .name = t->name,
+				    .gone_s = NEVER,
 				    .seq = l->next_seq++};
 	}
 	own->bytes = t->size_bytes;
