@@ -42,9 +42,10 @@ static const struct cli_option serve_options[] = {
 	 "most that readers' own fetches together may take (default: "
 	 "unlimited)"},
 	{"lead", 0, "SPAN",
-	 "longest time ahead that the plan starts a transfer, as 12h"},
+	 "the plan starts a transfer so long before it is due (default: 24h), "
+	 "or earlier if the rates ask for it"},
 	{"margin", 0, "PERCENT",
-	 "time that the plan adds to what a transfer should take"},
+	 "more bytes that the plan reckons with (default: 20%)"},
 	{"threads", 0, "N", "threads that serve (default: one per processor)"},
 	{"max-connections", 0, "N", "more are answered 503 (default: 4096)"},
 	{"debug", 0, "COMPONENTS",

@@ -353,7 +353,7 @@ const struct cli_verb verbs_server[] = {
 		.run = run_set,
 		.min_args = 1,
 		.max_args = 1,
-		.details = "Times are of the origin's time zone.",
+		.details = "Times are of the server's time zone.",
 	},
 	{
 		.name = "remove",

@@ -321,7 +321,8 @@ int pacing_set_tables(struct pacing *p, const struct pacing_table *t, size_t n,
 
 		if (!table)
 			return -ENOMEM;
-		if (rates_parse(t[i].rates, "", table, NULL)) {
+		if (rates_parse(t[i].rates, t[i].zone, table, NULL) &&
+		    rates_parse(t[i].rates, "UTC", table, NULL)) {
 			free(table);
 			table = NULL;
 		}

@@ -61,6 +61,7 @@ static int load_tables(struct scheduling *s, struct err *e)
 			continue;
 		memcpy(table[n_tables].server, list[i].name,
 		       sizeof(list[i].name));
+		table[n_tables].zone = list[i].time_zone;
 		table[n_tables++].rates = list[i].prefetch_rate;
 	}
 	r = pacing_set_tables(s->c.pacing, table, n_tables, clock_unix_s());

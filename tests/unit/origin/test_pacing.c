@@ -37,7 +37,7 @@ static void test_prefetch_shares_by_server(void **state)
 {
 	struct pacing *p = make((struct pacing_config){
 		.prefetch_rate = "300M/s"});
-	struct pacing_table t = {"slow", "20M/s"};
+	struct pacing_table t = {.server = "slow", .rates = "20M/s"};
 	struct pacing_flow a, b, c, reader;
 
 	(void)state;
@@ -68,7 +68,7 @@ static void test_none_holds_back_new_ones(void **state)
 {
 	struct pacing *p = make((struct pacing_config){
 		.prefetch_rate = "11:00 100M/s, 13:00 none"});
-	struct pacing_table t = {"night", "none"};
+	struct pacing_table t = {.server = "night", .rates = "none"};
 	struct pacing_flow a, b;
 
 	(void)state;
@@ -90,6 +90,26 @@ static void test_none_holds_back_new_ones(void **state)
 	assert_int_equal(pacing_join(p, &b, CLASS_PREFETCH, "day"), 0);
 	pacing_leave(p, &b);
 	pacing_leave(p, &a);
+	pacing_free(p);
+}
+
+/* As the schedule reckons: by the clock of the server. */
+static void test_tables_in_the_servers_zone(void **state)
+{
+	struct pacing *p = make((struct pacing_config){.prefetch_rate = NULL});
+	struct pacing_table t[] = {
+		{"tokyo", "20:00 20M/s, 22:00 80M/s", "Asia/Tokyo"},
+		{"nowhere", "12:00 30M/s, 13:00 90M/s", "No/Where"}};
+	struct pacing_flow a, b;
+
+	(void)state;
+	assert_int_equal(pacing_set_tables(p, t, 2, NOON_S), 0);
+	assert_int_equal(pacing_join(p, &a, CLASS_PREFETCH, "tokyo"), 0);
+	assert_true(pacing_rate(p, &a) == 20 * M); /* 21:00 there */
+	assert_int_equal(pacing_join(p, &b, CLASS_PREFETCH, "nowhere"), 0);
+	assert_true(pacing_rate(p, &b) == 30 * M); /* UTC */
+	pacing_leave(p, &a);
+	pacing_leave(p, &b);
 	pacing_free(p);
 }
 
@@ -191,6 +211,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_prefetch_shares_by_server),
 		cmocka_unit_test(test_none_holds_back_new_ones),
+		cmocka_unit_test(test_tables_in_the_servers_zone),
 		cmocka_unit_test(test_demand_cap),
 		cmocka_unit_test(test_other_traffic_on_the_interface),
 		cmocka_unit_test(test_bad_interfaces),
