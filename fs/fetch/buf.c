@@ -3,8 +3,8 @@
  * buf.c - buffers come from mmap and are given back to the kernel as soon as
  * they are free: block sizes differ between versions, a pool of pages of one
  * size would have to be sized for the largest, and an idle mount should cost
- * no memory. A few free buffers are kept, so that a busy one does not fault
- * every page anew.
+ * little memory. A few free buffers are kept, so that a busy one does not
+ * fault every page anew.
  */
 #include "fs/fetch/buf.h"
 
@@ -16,6 +16,7 @@
 #include "fs/locks.h"
 
 #define SPARE_MAX 16
+#define SPARE_MAX_BYTES (UINT64_C(16) << 20)
 
 struct buf_pool {
 	void (*wake)(void *ctx); /* set once */
@@ -152,6 +153,7 @@ void buf_put(struct buf *b)
 	wake = p->wanted;
 	p->wanted = false;
 	if (p->n_spare < SPARE_MAX &&
+	    p->spare_bytes + b->size <= SPARE_MAX_BYTES &&
 	    p->used_bytes + p->spare_bytes + b->size <= p->limit_bytes) {
 		p->spare[p->n_spare++] = b;
 		p->spare_bytes += b->size;

@@ -3,9 +3,10 @@
  * buf.h - the bounded pool of block buffers (`memory=`, DESIGN.md section 8).
  *
  * A buffer holds one block; reference counted. When the pool is dry
- * buf_get returns NULL and the caller's `waiter` is called once a buffer has
- * come back; demand may use the last eighth of the pool, others may not, so
- * a reader cannot starve behind a fill.
+ * buf_get returns NULL and the `wake` of buf_pool_on_room is called once a
+ * buffer has come back; demand may use the last eighth of the pool, others may
+ * not, so a reader cannot starve behind a fill. One buffer is always to be had,
+ * even if a block is larger than the whole pool.
  */
 #ifndef STAGEFS_FS_FETCH_BUF_H
 #define STAGEFS_FS_FETCH_BUF_H

@@ -166,7 +166,8 @@ static bool choose_one_locked(struct fetch *f, struct task *t, struct choice *c)
 		later(f, t->not_before_ns);
 		return false;
 	}
-	r = sources_pick_except(f->sources, t->digest, t->absent, f->now_ns,
+	r = sources_pick_except(f->sources, t->digest, t->absent,
+				t->class_ == CLASS_DEMAND, f->now_ns,
 				&c->source, &when_ns);
 	if (r == -EAGAIN) {
 		later(f, when_ns);
@@ -266,11 +267,15 @@ static bool start_one(struct fetch *f)
 
 /* ---- the loop -------------------------------------------------------- */
 
-/* The more urgent first: buffers may be few. */
+/* The more urgent first: buffers may be few. Now and then without being told
+ * that there is room: it may have been the system that had no memory. */
 static void resume_paused(struct fetch *f)
 {
-	bool room = atomic_exchange(&f->room, false);
+	bool room = atomic_exchange(&f->room, false) ||
+		    f->now_ns - f->tried_room_ns > NS_PER_S;
 
+	if (room)
+		f->tried_room_ns = f->now_ns;
 	for (unsigned k = 0; k < CLASS_COUNT; k++)
 		for (unsigned i = 0; i < f->n_slots; i++) {
 			struct slot *s = &f->slot[i];

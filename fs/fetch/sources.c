@@ -13,6 +13,9 @@
  * connection is not "unreachable" either: a source is, once the trial after
  * its first failure has failed too.
  *
+ * A reader who waits is not sent on a trial while a healthy source is there: a
+ * dead host behind a firewall answers only with a timeout.
+ *
  * Who lied about what is a plain array: it is empty on every good day.
  */
 #include "fs/fetch/sources.h"
@@ -32,6 +35,7 @@
 #define BACKOFF_MAX_NS (15 * NS_PER_S)
 #define LIES_MAX 1024
 #define LIES_FORGET_NS (600 * NS_PER_S)
+#define SECOND_CHANCE_NS (10 * NS_PER_S)
 #define FAILS_UNREACHABLE 2
 
 struct source {
@@ -47,8 +51,9 @@ struct source {
 
 struct lie {
 	struct digest digest;
-	uint32_t sources; /* bit per source */
-	uint64_t when_ns; /* of the last one */
+	uint32_t sources; /* left out: bit per source */
+	uint64_t when_ns; /* of the last lie */
+	bool warned;	  /* the last source left has had its chance */
 };
 
 struct sources {
@@ -220,6 +225,14 @@ static struct lie *lie_add_locked(struct sources *s, const struct digest *d)
 	return l;
 }
 
+/* Is every source but `i` left out? */
+static bool last_left(const struct sources *s, uint32_t out, size_t i)
+{
+	uint32_t all = (uint32_t)((UINT64_C(1) << s->n) - 1);
+
+	return (out | UINT32_C(1) << i) == all;
+}
+
 bool sources_lied(struct sources *s, size_t i, const struct digest *digest,
 		  uint64_t now_ns)
 {
@@ -233,7 +246,13 @@ bool sources_lied(struct sources *s, size_t i, const struct digest *digest,
 	if (!l)
 		l = lie_add_locked(s, digest);
 	news = !(l->sources & bit);
-	l->sources |= bit;
+	if (news && last_left(s, l->sources, i) &&
+	    !(l->warned && now_ns - l->when_ns < SECOND_CHANCE_NS)) {
+		l->warned = true;
+		news = false;
+	} else {
+		l->sources |= bit;
+	}
 	l->when_ns = now_ns;
 	return news;
 }
@@ -254,12 +273,22 @@ static uint64_t backoff_ns(unsigned fails)
 	return step / 2 + chance % (step / 2);
 }
 
+static void use_locked(struct source *o, uint64_t now_ns)
+{
+	if (o->fails) {
+		o->on_trial = true;
+		o->retry_ns = now_ns + backoff_ns(o->fails);
+	}
+	o->requests++;
+}
+
 int sources_pick_except(struct sources *s, const struct digest *digest,
-			uint32_t skip, uint64_t now_ns, size_t *ret_i,
-			uint64_t *ret_when_ns)
+			uint32_t skip, bool urgent, uint64_t now_ns,
+			size_t *ret_i, uint64_t *ret_when_ns)
 {
 	uint64_t when_ns = UINT64_MAX;
 	uint32_t lied = 0;
+	size_t trial = s->n;
 
 	LOCK_SCOPE(&s->lock);
 	if (digest) {
@@ -277,12 +306,18 @@ int sources_pick_except(struct sources *s, const struct digest *digest,
 				when_ns = o->retry_ns;
 			continue;
 		}
-		if (o->fails) {
-			o->on_trial = true;
-			o->retry_ns = now_ns + backoff_ns(o->fails);
+		if (o->fails && urgent) {
+			if (trial == s->n)
+				trial = i;
+			continue;
 		}
-		o->requests++;
+		use_locked(o, now_ns);
 		*ret_i = i;
+		return 0;
+	}
+	if (trial < s->n) {
+		use_locked(&s->source[trial], now_ns);
+		*ret_i = trial;
 		return 0;
 	}
 	if (when_ns == UINT64_MAX)
@@ -294,7 +329,8 @@ int sources_pick_except(struct sources *s, const struct digest *digest,
 int sources_pick(struct sources *s, const struct digest *digest,
 		 uint64_t now_ns, size_t *ret_i, uint64_t *ret_when_ns)
 {
-	return sources_pick_except(s, digest, 0, now_ns, ret_i, ret_when_ns);
+	return sources_pick_except(s, digest, 0, false, now_ns, ret_i,
+				   ret_when_ns);
 }
 
 static bool any_reachable_locked(const struct sources *s)

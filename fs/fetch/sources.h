@@ -39,19 +39,24 @@ int sources_pick(struct sources *s, const struct digest *digest,
 		 uint64_t now_ns, size_t *ret_i, uint64_t *ret_when_ns);
 
 /* The same, but for the sources whose bit is in `skip` (they said that they do
- * not have it): -ENOENT if no other is left and none lied. */
+ * not have it): -ENOENT if no other is left and none lied. With `urgent` a
+ * source that failed before is tried only if no healthy one is there. */
 int sources_pick_except(struct sources *s, const struct digest *digest,
-			uint32_t skip, uint64_t now_ns, size_t *ret_i,
-			uint64_t *ret_when_ns);
+			uint32_t skip, bool urgent, uint64_t now_ns,
+			size_t *ret_i, uint64_t *ret_when_ns);
 
 /* It gave what was asked for: no back-off. */
 void sources_worked(struct sources *s, size_t i, uint64_t now_ns);
 /* Connection, protocol or server failure: next back-off step. */
 void sources_failed(struct sources *s, size_t i, uint64_t now_ns,
 		    const char *why);
-/* Bad bytes of this version: left out for it. Kept for 1,024 versions;
+/*
+ * Bad bytes of this version: left out for it; but the last one that is left
+ * only when it did so twice within ten seconds, because one bit that flipped
+ * on the way is no reason for ten minutes of EIO. Kept for 1,024 versions;
  * forgotten after ten minutes, so that a mended source is asked again. True if
- * it was not left out yet. */
+ * it is left out from now on, false if it was already or gets a second chance.
+ */
 bool sources_lied(struct sources *s, size_t i, const struct digest *digest,
 		  uint64_t now_ns);
 

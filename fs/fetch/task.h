@@ -152,6 +152,7 @@ struct fetch {
 	struct slot *slot;
 	uint64_t now_ns;
 	uint64_t wait_until_ns; /* something queued becomes possible then */
+	uint64_t tried_room_ns; /* when buffers were last looked for */
 	bool demand_waits; /* some transfer is for a reader who waits */
 	bool demand_dry;   /* and has no buffer */
 

@@ -640,6 +640,21 @@ static void test_liar_is_left_out(void **state)
 	}
 }
 
+/* One bit that flips on the way from the only source is repaired. */
+static void test_one_flip_is_repaired(void **state)
+{
+	struct fix *x = fix_new(&(struct params){.origins = 1});
+
+	(void)state;
+	atomic_store(&x->o[0].fault, FLIP);
+	atomic_store(&x->o[0].times, 1);
+	start(x, &x->w, 0, 16, CLASS_DEMAND);
+	wait_end(&x->w);
+	all_there(&x->w, 0, 16);
+	assert_int_equal(stats_of(x).blocks_bad, 1);
+	fix_free(x);
+}
+
 static void test_all_lie(void **state)
 {
 	struct fix *x = fix_new(&(struct params){.origins = 2});
@@ -1213,6 +1228,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_redirect_is_followed),
 		cmocka_unit_test(test_stall),
 		cmocka_unit_test(test_liar_is_left_out),
+		cmocka_unit_test(test_one_flip_is_repaired),
 		cmocka_unit_test(test_all_lie),
 		cmocka_unit_test(test_absent),
 		cmocka_unit_test(test_switch_in_mid_window),
@@ -1232,6 +1248,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_manifest_lies),
 		cmocka_unit_test(test_manifest_cancel),
 	};
+	/* Proxies of the environment are not used. */
+	setenv("http_proxy", "http://127.0.0.1:1", 1);
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, image_set_up, image_tear_down);

@@ -5,7 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -296,6 +299,101 @@ static void test_stop(void **state)
 	assert_int_equal(call(f, "GET", "/echo", NULL, NULL), -ECANCELED);
 }
 
+/* ---- TLS: openssl(1) is the server ------------------------------------ */
+
+static bool run(const char *command)
+{
+	int status = system(command);
+
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* Serves the files of `dir`; returns its pid and port. */
+static pid_t tls_server(const char *dir, unsigned *ret_port)
+{
+	char line[256];
+	int out[2];
+	FILE *f;
+	pid_t pid;
+
+	assert_int_equal(pipe(out), 0);
+	pid = fork();
+	if (pid == 0) {
+		if (chdir(dir))
+			_exit(1);
+		dup2(out[1], 1);
+		dup2(open("/dev/null", O_RDWR), 2);
+		close(out[0]);
+		close(out[1]);
+		execlp("openssl", "openssl", "s_server", "-accept",
+		       "127.0.0.1:0", "-cert", "cert", "-key", "key", "-WWW",
+		       (char *)NULL);
+		_exit(1);
+	}
+	close(out[1]);
+	f = fdopen(out[0], "r");
+	*ret_port = 0;
+	while (*ret_port == 0 && fgets(line, sizeof(line), f))
+		sscanf(line, "ACCEPT 127.0.0.1:%u", ret_port);
+	fclose(f);
+	return pid;
+}
+
+static int tls_get(const char *url, const char *ca, struct http_answer *a,
+		   struct err *e)
+{
+	struct http_config cfg = {.server = "line3", .ca_file = ca};
+	struct http_call c = {.method = "GET",
+			      .url = url,
+			      .max_bytes = 1000,
+			      .timeout_ms = 20000};
+	struct http *h;
+	int r;
+
+	assert_int_equal(http_new(&cfg, &h), 0);
+	r = http_do(h, &c, a, e);
+	http_free(h);
+	return r;
+}
+
+/* A certificate that the given authority did not sign is refused, and so is
+ * one for another name; nothing is said to such a server. */
+static void test_tls(void **state)
+{
+	char dir[] = "/tmp/stagefs-tls.XXXXXX", command[512], url[128];
+	struct http_answer a = {0};
+	struct err e = {""};
+	unsigned port;
+	pid_t pid;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(command, sizeof(command),
+		 "cd %s && openssl req -x509 -newkey rsa:2048 -nodes -keyout "
+		 "key -out cert -subj /CN=x -addext subjectAltName=IP:127.0.0.1"
+		 " -days 2 2>/dev/null && echo hello >file", dir);
+	if (!run(command))
+		skip();
+	pid = tls_server(dir, &port);
+	assert_true(port > 0);
+	snprintf(command, sizeof(command), "%s/cert", dir);
+	snprintf(url, sizeof(url), "https://127.0.0.1:%u/file", port);
+	assert_int_equal(tls_get(url, NULL, &a, &e), -EACCES);
+	assert_non_null(strstr(e.text, "certificate"));
+	assert_int_equal(tls_get(url, command, &a, &e), 0);
+	assert_string_equal(a.body, "hello\n");
+	http_answer_clear(&a);
+	snprintf(url, sizeof(url), "https://localhost:%u/file", port);
+	assert_int_equal(tls_get(url, command, &a, &e), -EACCES);
+	snprintf(url, sizeof(url), "http://127.0.0.1:%u/file", port);
+	assert_int_not_equal(tls_get(url, command, &a, &e), 0);
+
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	snprintf(command, sizeof(command), "rm -r %s", dir);
+	assert_true(run(command));
+}
+
 static void test_errors_table(void **state)
 {
 	(void)state;
@@ -319,7 +417,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_methods), T(test_statuses), T(test_hostile),
 		T(test_unreachable), T(test_stop),
+		cmocka_unit_test(test_tls),
 		cmocka_unit_test(test_errors_table),
 	};
+	/* Proxies of the environment are not used. */
+	setenv("http_proxy", "http://127.0.0.1:1", 1);
+	setenv("https_proxy", "http://127.0.0.1:1", 1);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

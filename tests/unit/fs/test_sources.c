@@ -104,9 +104,9 @@ static void test_order(void **state)
 	assert_int_equal(picked(s, now), 0);
 	sources_failed(s, 0, now, "reset");
 	assert_int_equal(picked(s, now), 1);
-	assert_int_equal(sources_pick_except(s, NULL, 2, now, &i, &when),
+	assert_int_equal(sources_pick_except(s, NULL, 2, false, now, &i, &when),
 			 -EAGAIN);
-	assert_int_equal(sources_pick_except(s, NULL, 3, now, &i, &when),
+	assert_int_equal(sources_pick_except(s, NULL, 3, false, now, &i, &when),
 			 -ENOENT);
 	sources_worked(s, 0, now);
 	assert_int_equal(picked(s, now), 0);
@@ -171,6 +171,28 @@ static void test_trial(void **state)
 	sources_worked(s, 0, when);
 	assert_int_equal(picked(s, when), 0);
 	assert_int_equal(picked(s, when), 0);
+	sources_free(s);
+}
+
+/* R5: a reader is not the one who finds out that a host is still dead. */
+static void test_urgent_avoids_trials(void **state)
+{
+	struct sources *s = make("http://a,http://b");
+	uint64_t now = 100 * S, when;
+	size_t i;
+
+	(void)state;
+	sources_failed(s, 0, now, "timeout");
+	now += S;
+	assert_int_equal(sources_pick_except(s, NULL, 0, true, now, &i, &when),
+			 0);
+	assert_int_equal(i, 1);
+	assert_int_equal(sources_pick_except(s, NULL, 2, true, now, &i, &when),
+			 0);
+	assert_int_equal(i, 0);
+	now += S;
+	assert_int_equal(picked(s, now), 0);
+	assert_int_equal(picked(s, now), 1); /* while that one is tried */
 	sources_free(s);
 }
 
@@ -249,10 +271,17 @@ static void test_lies(void **state)
 	assert_int_equal(sources_pick(s, &other, now, &i, &when), 0);
 	assert_int_equal(i, 0);
 	assert_int_equal(
-		sources_pick_except(s, &bad, 1u << 1, now, &i, &when),
+		sources_pick_except(s, &bad, 1u << 1, false, now, &i,
+				    &when),
 		-EBADMSG);
-	sources_lied(s, 1, &bad, now + S);
-	assert_int_equal(sources_pick(s, &bad, now + S, &i, &when), -EBADMSG);
+	/* The last one left has a second chance, not a third. */
+	assert_false(sources_lied(s, 1, &bad, now));
+	assert_int_equal(sources_pick(s, &bad, now, &i, &when), 0);
+	assert_false(sources_lied(s, 1, &bad, now + 11 * S));
+	assert_int_equal(sources_pick(s, &bad, now + 11 * S, &i, &when), 0);
+	now += 12 * S;
+	assert_true(sources_lied(s, 1, &bad, now));
+	assert_int_equal(sources_pick(s, &bad, now, &i, &when), -EBADMSG);
 	assert_int_equal(sources_pick(s, &bad, now + 602 * S, &i, &when), 0);
 	sources_state(s, 0, &st);
 	assert_int_equal(st.bad_blocks, 2);
@@ -276,6 +305,7 @@ static void test_lies_are_bounded(void **state)
 		struct digest d = number(n);
 
 		sources_lied(s, 0, &d, 100 * S + n);
+		sources_lied(s, 0, &d, 100 * S + n);
 	}
 	for (uint32_t n = 0; n < 1025; n++) {
 		struct digest d = number(n);
@@ -294,6 +324,7 @@ int main(void)
 		cmocka_unit_test(test_backoff_grows_and_ends),
 		cmocka_unit_test(test_burst_is_one_step),
 		cmocka_unit_test(test_trial),
+		cmocka_unit_test(test_urgent_avoids_trials),
 		cmocka_unit_test(test_set_changes_once),
 		cmocka_unit_test(test_lies),
 		cmocka_unit_test(test_lies_are_bounded),
