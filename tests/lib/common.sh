@@ -197,6 +197,33 @@ origin_sent()
 		awk '/^stagefs_origin_data_bytes_total/ { n += $2 } END { printf "%d\n", n }'
 }
 
+# publish FILE NAME: `image add`, quietly.
+publish() { origin image add "$1" --name "$2" > /dev/null 2>&1 || fail "cannot add $2"; }
+
+# proxy_start: tests/tools/badorigin.py between the origin and those who mount
+# from then on (through $MOUNT_URL). It can be told to lie, stall, slow down or
+# go away: see its top.
+proxy_start()
+{
+	/usr/bin/python3 "$TESTS/tools/badorigin.py" --upstream "$URL" \
+		--port-file "$T/proxy.port" --control-file "$T/proxy.control" \
+		>> "$T/proxy.log" 2>&1 &
+	PIDS+=($!)
+	eventually 10 test -s "$T/proxy.port"
+	MOUNT_URL=http://127.0.0.1:$(cat "$T/proxy.port")
+	PROXY_CONTROL=http://127.0.0.1:$(cat "$T/proxy.control")
+}
+
+# proxy VERB [JSON]: proxy _script '[{"fault": "stall", ...}]'; proxy _log
+proxy()
+{
+	if [ $# = 1 ] && [[ $1 = _l* ]]; then
+		curl -fsS "$PROXY_CONTROL/$1"
+	else
+		curl -fsS -X POST -d "${2:-}" "$PROXY_CONTROL/$1" > /dev/null
+	fi
+}
+
 # ---- a production server --------------------------------------------------
 
 # mount_fs NAME [OPTIONS]: at $T/NAME with cache $T/NAME.cache. More options
@@ -213,6 +240,22 @@ umount_fs() { timeout 20 umount "$T/$1"; }
 
 # status_of NAME JQ: from `stagefs status --json`.
 status_of() { "$STAGEFS_BIN" status --json "$T/$1" | jq -r "$2"; }
+
+# worker_pid NAME, supervisor_pid NAME: of that mount; nothing if there is none.
+worker_pid() { pgrep -f "^stagefs worker .*--mountpoint=$T/$1 " || :; }
+supervisor_pid() { pgrep -f "mount.stagefs [^ ]* $T/$1 -o" || :; }
+
+# xattr NAME IMAGE ATTRIBUTE: its value; "-" if there is none.
+xattr()
+{
+	getfattr --only-values -n "user.stagefs.$3" "$T/$1/$2" 2>/dev/null || echo -
+}
+
+# forget_pages: clean pages of all files leave memory.
+forget_pages() { echo 1 > /proc/sys/vm/drop_caches; }
+
+# tool NAME ARGUMENTS...: a program of tests/tools.
+tool() { local name=$1; shift; "$STAGEFS_BUILD/tools/$name" "$@"; }
 
 # has_image NAME IMAGE: it is in the mount's listing.
 has_image() { [ -e "$T/$1/$2" ]; }
