@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * scheduler.c - carries the schedule out: rows of jobs first, in one
- * transaction, then the orders, each in its own. A crash between leaves jobs
+ * transaction, then the orders, in a few. A crash between leaves jobs
  * without orders; the next run sees that and gives them. The other way round
  * an order would name a job that nobody has.
  *
@@ -26,6 +26,7 @@
  * progress, if by a twentieth of the size. */
 #define MOVED_S 30
 #define MOVED_PART 20
+#define ORDERS_AT_ONCE 200
 
 /* ---- rows of jobs ---------------------------------------------------------- */
 
@@ -230,8 +231,8 @@ static int give_order(struct db *db, const struct view *v,
 		o.name = node.name;
 		o.size_bytes = node.size_bytes;
 	}
-	return orders_add(db, v->in.server[a->server].name, &o, v->in.now_s,
-			  e);
+	return orders_add_within(db, v->in.server[a->server].name, &o,
+				 v->in.now_s, e);
 }
 
 static int carry_out(struct db *db, const struct view *v,
@@ -241,33 +242,54 @@ static int carry_out(struct db *db, const struct view *v,
 
 	if (a->kind != ORDER_CANCEL)
 		return give_order(db, v, a, e);
-	r = orders_cancel(db, a->cancels, v->in.now_s, e);
+	r = orders_cancel_within(db, a->cancels, v->in.now_s, e);
 	/* It ended in the meantime: as good. */
 	return r == -EALREADY || r == -ENOENT ? 0 : r;
+}
+
+/*
+ * A few hundred orders to a transaction: one each took seconds when a plan for
+ * a thousand servers began, one for all would keep other writers waiting. What
+ * fails for one server must not keep the others waiting either: it is left
+ * out, the first such error is returned at the end, the next run tries again.
+ */
+static int carry_out_all(struct db *db, const struct view *v, struct err *e)
+{
+	const struct schedule *out = &v->out;
+	int first = 0;
+
+	for (size_t i = 0; i < out->n_actions;) {
+		struct err one;
+		int r = db_begin(db, e);
+
+		if (r)
+			return r;
+		for (size_t n = 0; n < ORDERS_AT_ONCE && i < out->n_actions;
+		     n++, i++) {
+			r = carry_out(db, v, &out->action[i], &one);
+			if (r && !first && e)
+				*e = one;
+			first = first ? first : r;
+		}
+		r = db_commit(db, first ? NULL : e);
+		if (r)
+			return r;
+	}
+	return first;
 }
 
 int scheduler_run(struct db *db, int64_t now_s, uint64_t demand_bps,
 		  uint64_t other_bps, int64_t *ret_next_s, struct err *e)
 {
 	struct view *v;
-	struct err one;
-	int r, first = 0;
+	int r;
 
 	r = view_make(db, now_s, demand_bps, other_bps, 0, &v, e);
 	if (r)
 		return r;
 	r = write_jobs(db, v, e);
-	/* What fails for one server must not keep the others waiting. */
-	for (size_t i = 0; i < v->out.n_actions && !r; i++) {
-		int one_r = carry_out(db, v, &v->out.action[i], &one);
-
-		if (one_r && !first) {
-			first = one_r;
-			if (e)
-				*e = one;
-		}
-	}
-	r = r ? r : first;
+	if (!r)
+		r = carry_out_all(db, v, e);
 	/* What was just ordered is seen, and its jobs' states, next time. */
 	if (!r)
 		*ret_next_s = v->out.n_actions ? now_s + 1 : v->out.next_s;

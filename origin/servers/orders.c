@@ -254,16 +254,21 @@ static int insert(struct db *db, const char *server, struct wire_order *o,
 			    wire_order_kind_name(o->kind));
 }
 
+int orders_add_within(struct db *db, const char *server, struct wire_order *o,
+		      int64_t now_s, struct err *e)
+{
+	assert(o->kind < ORDER_KIND_COUNT);
+	return insert(db, server, o, now_s, e);
+}
+
 int orders_add(struct db *db, const char *server, struct wire_order *o,
 	       int64_t now_s, struct err *e)
 {
-	int r;
+	int r = db_begin(db, e);
 
-	assert(o->kind < ORDER_KIND_COUNT);
-	r = db_begin(db, e);
 	if (r)
 		return r;
-	r = insert(db, server, o, now_s, e);
+	r = orders_add_within(db, server, o, now_s, e);
 	if (r) {
 		db_rollback(db);
 		return r;
@@ -396,20 +401,27 @@ static int cancel(struct db *db, const struct order *o, int64_t now_s,
 	return r;
 }
 
+int orders_cancel_within(struct db *db, uint64_t number, int64_t now_s,
+			 struct err *e)
+{
+	struct order o;
+	int r = orders_get(db, number, &o, e);
+
+	if (r)
+		return r;
+	r = cancel(db, &o, now_s, e);
+	order_clear(&o);
+	return r;
+}
+
 int orders_cancel(struct db *db, uint64_t number, int64_t now_s,
 		  struct err *e)
 {
-	struct order o;
-	int r;
+	int r = db_begin(db, e);
 
-	r = db_begin(db, e);
 	if (r)
 		return r;
-	r = orders_get(db, number, &o, e);
-	if (!r) {
-		r = cancel(db, &o, now_s, e);
-		order_clear(&o);
-	}
+	r = orders_cancel_within(db, number, now_s, e);
 	if (r) {
 		db_rollback(db);
 		return r;

@@ -74,6 +74,11 @@ void orders_free(struct order *o, size_t n);
  * descriptor yet may be given orders (it will come). */
 int orders_add(struct db *db, const char *server, struct wire_order *o,
 	       int64_t now_s, struct err *e);
+/* The same, and orders_cancel, inside the caller's transaction: for many. */
+int orders_add_within(struct db *db, const char *server, struct wire_order *o,
+		      int64_t now_s, struct err *e);
+int orders_cancel_within(struct db *db, uint64_t number, int64_t now_s,
+			 struct err *e);
 /* The open ones above `after`, lowest first, at most STAGEFS_ORDERS_MAX. */
 int orders_open(struct db *db, const char *server, uint64_t after,
 		struct wire_orders *ret, struct err *e);
