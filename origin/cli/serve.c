@@ -227,7 +227,12 @@ static void schedule_ran(void *http)
 	http_server_wake(http);
 }
 
-static int start(struct daemon *d, const struct options *o, struct err *e)
+/*
+ * Settings are kept when it is sure that this daemon will serve, and before
+ * the schedule runs by them.
+ */
+static int start(struct daemon *d, struct db *db, const struct options *o,
+		 struct err *e)
 {
 	struct pacing_config p = {.prefetch_rate = o->prefetch_rate,
 				  .link_if = o->link_bps ? o->link_if : NULL,
@@ -246,6 +251,8 @@ static int start(struct daemon *d, const struct options *o, struct err *e)
 		return r;
 	h.pacing = s.pacing = d->pacing;
 	r = http_server_start(&h, &d->http, e);
+	if (!r)
+		r = keep_settings(db, o, e);
 	if (r)
 		return r;
 	s.ctx = d->http;
@@ -289,8 +296,7 @@ static int run_daemon(struct cli_context *c, struct daemon *d,
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	/* Settings last: a daemon that could not start has changed nothing. */
-	if (start(d, o, &e) || keep_settings(db, o, &e))
+	if (start(d, db, o, &e))
 		return cli_fail(c, "%s", e.text);
 	notify("READY=1");
 	tick_until_signal(d, &set);

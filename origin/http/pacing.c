@@ -103,7 +103,11 @@ int pacing_new(const struct pacing_config *c, int64_t now_s,
 		return r;
 	}
 	p->reader_flow_bps = c->demand_bps;
-	p->stats.table_bps = p->stats.budget_bps = rates_at(&p->table, now_s);
+	/* Nothing is measured yet: as if the line were idle. */
+	p->stats.table_bps = rates_at(&p->table, now_s);
+	p->stats.budget_bps = pace_budget(
+		&p->pace, &(struct pace_input){.table_bps = p->stats.table_bps,
+					       .link_bps = p->link_bps});
 	p->stats.link_known = p->tx_fd >= 0;
 	lock_init(&p->lock, LOCK_PACING);
 	*ret = p;

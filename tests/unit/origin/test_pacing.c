@@ -162,6 +162,7 @@ static void test_other_traffic_on_the_interface(void **state)
 					.link_bps = 1000 * M,
 					.sysfs = dir});
 	assert_int_equal(pacing_join(p, &a, CLASS_PREFETCH, "x"), 0);
+	assert_true(pacing_rate(p, &a) == 1000 * M); /* before any tick */
 	for (uint64_t i = 1; i < 9; i++) {
 		pacing_tick(p, i * NS_PER_S / 4, NOON_S);
 		/* 160 MiB/s are ours, and 430 somebody else's. */
