@@ -20,6 +20,7 @@
 #include "common/cleanup.h"
 #include "common/cli.h"
 #include "common/clock.h"
+#include "fs/status/ask.h"
 #include "fs/status/cli.h"
 #include "fs/status/control.h"
 #include "fs/worker.h"
@@ -82,37 +83,20 @@ static int mount_path(const char *dir, char out[PATH_MAX])
 	return 0;
 }
 
-static bool is_ours(const char *path)
-{
-	CLEAN_FILE FILE *f = fopen("/proc/self/mountinfo", "re");
-	CLEAN_FREE char *line = NULL;
-	size_t size = 0, n = strlen(path);
-	bool ours = false;
-
-	while (f && getline(&line, &size, f) > 0) {
-		char *point = line;
-
-		for (int i = 0; i < 4 && point; i++) {
-			point = strchr(point, ' ');
-			point += point != NULL;
-		}
-		if (point && !strncmp(point, path, n) && point[n] == ' ')
-			ours = strstr(point, " - fuse.stagefs ") != NULL;
-	}
-	return ours;
-}
-
 static int run_umount(struct cli_context *c)
 {
 	int flags = UMOUNT_NOFOLLOW | (cli_flag(c, "lazy") ? MNT_DETACH : 0);
-	char path[PATH_MAX], socket[CONTROL_PATH_MAX];
+	char path[PATH_MAX], found[PATH_MAX], socket[CONTROL_PATH_MAX];
 	uint64_t until;
 	struct stat st;
+	struct err e;
 	int r = mount_path(c->arg[0], path);
 
 	if (r < 0)
 		return cli_fail(c, "%s: %s", c->arg[0], strerror(-r));
-	if (!is_ours(path))
+	/* Exactly there: a folder below must not take the mount away. */
+	if (ask_find_mount(path, NULL, found, sizeof(found), &e) < 0 ||
+	    strcmp(found, path))
 		return cli_fail(c, "%s: no stagefs is mounted there", path);
 	if (umount2(path, flags) < 0)
 		return cli_fail(c, "%s: %s", path,

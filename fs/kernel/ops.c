@@ -36,8 +36,6 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	conn->want = conn->capable & want;
 	conn->max_read = KERNEL_READ_MAX_BYTES;
 	conn->max_readahead = KERNEL_READ_MAX_BYTES;
-	/* With the default of 12, a dozen slow cold reads would block the
-	 * read-ahead of every file. */
 	conn->max_background = KERNEL_BACKGROUND_MAX;
 	conn->congestion_threshold = KERNEL_BACKGROUND_MAX;
 }

@@ -20,7 +20,11 @@
 #define KERNEL_ABSENT_S 5.0
 
 #define KERNEL_READ_MAX_BYTES (1u << 20) /* as the supervisor mounts it */
-#define KERNEL_BACKGROUND_MAX 512
+/* Read-ahead counts as background, parked or not; once so many wait, a read
+ * that hits waits too (R4). The kernel lowers it for a worker without
+ * CAP_SYS_ADMIN to /sys/module/fuse/parameters/max_user_bgreq, which it
+ * derives from the size of memory (1,300 with 4 GiB). */
+#define KERNEL_BACKGROUND_MAX 32768
 
 struct parked;
 
