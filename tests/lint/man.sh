@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# mandoc has nothing to say about the man pages, and none refers to a page of
-# ours that is not there.
+# mandoc has nothing to say about the man pages, none refers to a page of ours
+# that is not there, and stagefs(8) has the mount options that there are.
 #
 # usage: man.sh ROOT
 set -u
@@ -14,5 +14,9 @@ while read -r name section; do
 	[ -f "$name.$section" ] ||
 		{ echo "$name($section) is referred to, and not there"; bad=1; }
 done < <(sed -n 's/^\.Xr \([a-z.-]*stagefs[a-z-]*\) \([1-9]\).*/\1 \2/p' "${pages[@]}" | sort -u)
+options=$(sed -n 's/^\t{"\([a-z-]*\)", KIND_.*/\1/p' ../fs/options.c | sort)
+written=$(sed -n 's/^\.It Cm \([a-z-]*\)= Ns .*/\1/p' stagefs.8 | sort)
+[ -n "$options" ] && [ "$options" = "$written" ] ||
+	{ echo "mount options:"; diff <(echo "$options") <(echo "$written"); bad=1; }
 [ $bad = 0 ] && echo "${#pages[@]} pages"
 exit $bad
