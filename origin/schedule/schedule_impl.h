@@ -2,9 +2,10 @@
 /*
  * schedule_impl.h - what the parts of the schedule share.
  *
- *	schedule.c	  wants -> tasks; at the end tasks -> jobs
+ *	schedule.c	  wants -> tasks, and the steps one after the other
  *	schedule_rate.c	  when a task has to begin; when it will end
  *	schedule_room.c	  whether and when there is room, and who goes
+ *	schedule_jobs.c	  tasks -> jobs: states, expectations, messages
  *	schedule_orders.c what to order
  */
 #ifndef STAGEFS_ORIGIN_SCHEDULE_SCHEDULE_IMPL_H
@@ -80,7 +81,10 @@ int task_cmp(const struct task *a, const struct task *b);
 int rate_releases(struct plan_run *p);
 int rate_ends(struct plan_run *p);
 int room_find(struct plan_run *p);
+void jobs_make(struct plan_run *p);
 int orders_make(struct plan_run *p);
+/* Has it run again at `t`, if that is before what was asked for so far. */
+void run_sooner(struct plan_run *p, int64_t t);
 
 /* Did its time to begin come, for any of its wants? */
 static inline bool task_begun(const struct plan_run *p, const struct task *t)

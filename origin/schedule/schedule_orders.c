@@ -44,12 +44,6 @@ static int add_action(struct plan_run *p, const struct sched_action *a)
 	return 0;
 }
 
-static void sooner(struct plan_run *p, int64_t t)
-{
-	if (t > p->in->now_s && t < p->out->next_s)
-		p->out->next_s = t;
-}
-
 /* The first of the server's tasks for this version. */
 static const struct task *task_for(const struct plan_run *p, size_t s,
 				   uint64_t id)
@@ -125,7 +119,7 @@ static bool unsettled(struct plan_run *p, const struct sched_order *o)
 		until = o->updated_s + SETTLE_S;
 	else if (o->state == SCHED_FAILED)
 		until = o->updated_s + RETRY_FIRST_S;
-	sooner(p, until);
+	run_sooner(p, until);
 	return until > p->in->now_s;
 }
 
@@ -224,7 +218,7 @@ static bool reclaim_waits(struct plan_run *p, const struct sched_order *o)
 	until = o->updated_s + (o->state == SCHED_DONE && o->stored_bytes
 					? RECLAIM_SETTLE_S
 					: RECLAIM_RETRY_S);
-	sooner(p, until);
+	run_sooner(p, until);
 	return until > p->in->now_s;
 }
 

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* view_impl.h - between view.c (wants, all together) and its two readers. */
+#ifndef STAGEFS_ORIGIN_SCHEDULE_VIEW_IMPL_H
+#define STAGEFS_ORIGIN_SCHEDULE_VIEW_IMPL_H
+
+#include <uthash.h>
+
+#include "origin/schedule/view.h"
+
+struct named_server {
+	char name[64];
+	size_t index;
+	UT_hash_handle hh;
+};
+
+struct named_image {
+	char *name;
+	uint64_t id, size_bytes; /* id 0: there is none */
+	UT_hash_handle hh;
+};
+
+struct held {
+	struct {
+		uint64_t id;
+		int64_t until_s;
+		size_t server;
+	} key;
+	UT_hash_handle hh;
+};
+
+struct named_rates {
+	char key[256];
+	struct rates rates;
+	UT_hash_handle hh;
+};
+
+struct view_data {
+	struct sched_server *server;
+	size_t n_servers, servers_room;
+	struct sched_want *want;
+	size_t n_wants, wants_room;
+	struct sched_order *order;
+	size_t n_orders, orders_room;
+	struct sched_image *image;
+	size_t n_images, images_room;
+	struct job_row *job;
+	size_t n_jobs, jobs_room, over_room;
+	struct rates rates;
+	struct named_server *servers;
+	struct named_image *images;
+	struct named_rates *tables;
+	struct held *held;
+};
+
+/* Room for one more in an array of things of `size`; -ENOMEM. */
+int view_grow(void *array, size_t n, size_t *room, size_t size);
+/* The index of a server; one that is not known yet is added. -ENOMEM. */
+int view_find_server(struct view_data *d, const char *name, size_t *ret);
+
+/* view_settings.c */
+int view_read_settings(struct db *db, struct view *v, struct err *e);
+/* view_servers.c: servers, what they store and hold, orders. */
+int view_read_servers(struct db *db, struct view *v, struct err *e);
+
+#endif
