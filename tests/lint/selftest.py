@@ -101,6 +101,59 @@ PAGES = [
     (r'\-\-directory', r'\-\-dir', '--directory is in the help'),
     ('getfattr -d', 'prog -d', '--absolute-names is in the page'),
 ]
+# packaging/debian and man/: the file, what is replaced in it, what is said
+CONTROL = '''Source: stagefs
+Section: admin
+Priority: optional
+Maintainer: m <m@stagefs.invalid>
+Standards-Version: 4.6.2
+Build-Depends: debhelper-compat (= 13), cmake,
+ libfuse3-dev (>= 3.14)
+
+Package: stagefs
+Architecture: any
+Depends: ${misc:Depends}
+Description: images
+ more
+'''
+MDOC = r'''.Dd November 23, 2026
+.Dt STAGEFS 8
+.Os stagefs
+.Sh NAME
+.Nm stagefs
+.Nd images
+.Sh DESCRIPTION
+Images.
+.Bl -tag -width Ds
+.It Cm name= Ns Ar NAME
+A name.
+.El
+.Sh SEE ALSO
+.Xr mount 8
+'''
+OPTIONS = 'static struct x t[] = {\n\t{"name", KIND_NAME, 1},\n};\n'
+MORE_TREE = {
+    'CMakeLists.txt': 'project(stagefs VERSION 0.1.0 LANGUAGES C)\n',
+    'tests/lib/packages': 'build gcc\nbuild cmake\nbuild libfuse3-dev\n',
+    'packaging/debian/control': CONTROL,
+    'packaging/debian/changelog': 'stagefs (0.1.0) unstable; urgency=low\n',
+    'man/stagefs.8': MDOC, 'fs/options.c': OPTIONS,
+}
+MORE = [
+    ('debian', 'packaging/debian/control', '', '', None),
+    ('debian', 'packaging/debian/control', ' more', 'more', 'no field'),
+    ('debian', 'packaging/debian/control', 'Section: admin\n', '',
+     'no Section'),
+    ('debian', 'packaging/debian/control', 'Architecture: any\n', '',
+     'no Architecture'),
+    ('debian', 'packaging/debian/control', ' cmake,', '', 'cmake'),
+    ('debian', 'packaging/debian/changelog', '0.1.0', '0.2.0', 'changelog'),
+    ('man', 'man/stagefs.8', '', '', None),
+    ('man', 'man/stagefs.8', '.El\n', '', 'end of block'),
+    ('man', 'man/stagefs.8', '.Xr mount 8', '.Xr stagefs-x 8', 'not there'),
+    ('man', 'man/stagefs.8', '.It Cm name=', '.It Cm nam=', 'mount options'),
+    ('man', 'fs/options.c', '"name"', '"other"', 'mount options'),
+]
 
 
 def write(root, name, text):
@@ -122,6 +175,10 @@ def check(what, root):
         return run('python3', f'{HERE}/layers.py', root, f'{root}/layers.txt')
     if what == 'headers':
         return run('bash', f'{HERE}/headers.sh', root)
+    if what == 'man':
+        return run('bash', f'{HERE}/man.sh', root)
+    if what == 'debian':
+        return run('python3', f'{HERE}/debian.py', root)
     return run('python3', f'{HERE}/files.py', root)
 
 
@@ -154,6 +211,14 @@ def main():
             os.makedirs(root)
             write(f'{top}/empty-{empty}', 'r/layers.txt', LAYERS)
             bad += judge(f'{empty} of nothing', check(empty, root), 'found')
+        for i, (what, name, old, new, says) in enumerate(MORE):
+            root = f'{top}/more-{i}'
+            for path, content in MORE_TREE.items():
+                if path == name and old not in content:
+                    sys.exit(f'no {old} in {name}')
+                write(root, path, content.replace(old, new, 1)
+                      if path == name else content)
+            bad += judge(f'{what} {name} {old!r}', check(what, root), says)
         prog = write(top, 'prog', PROGRAM)
         os.chmod(prog, stat.S_IRWXU)
         for old, new, says in PAGES:
