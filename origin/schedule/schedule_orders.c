@@ -11,8 +11,11 @@
  * at a time, for all that is about to begin. A reclaim asks for so many bytes
  * to *be* free, so delivering it twice evicts nothing twice.
  *
- * A server gets the few prefetches that are due first, not all: what has an
- * early deadline and is planned late need not wait behind a long list.
+ * A server gets the prefetch that is due first, and the next ones only while
+ * little is left of those before. It fetches all that it was told at a time
+ * and shares its line among them, so a long list would come by no deadline;
+ * what is planned late and due early would wait behind it. With nothing in
+ * reserve, on the other hand, the line would be idle between two orders.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -21,8 +24,10 @@
 
 #include "origin/schedule/schedule_impl.h"
 
-/* Unfinished prefetches of one server that are ordered at a time. */
-#define AT_A_TIME 4
+/* Of one server: prefetches that are ordered at a time, and the bytes that
+ * those before may have left when one more is. */
+#define AT_A_TIME 16
+#define IN_RESERVE_BYTES (UINT64_C(256) << 20)
 /* After a reclaim that was done, until the descriptor shows it. */
 #define RECLAIM_SETTLE_S 5
 #define RECLAIM_RETRY_S 60
@@ -269,7 +274,7 @@ static int start_due(struct plan_run *p, size_t s, struct task **due, size_t n)
 {
 	const struct sched_order *reclaim = last_reclaim(p, s);
 	uint64_t reserved = p->in->server[s].reserved_bytes, sum = 0, open = 0;
-	uint64_t room = 0;
+	uint64_t room = 0, before = 0;
 	const struct task *first = NULL;
 	int rc = 0;
 
@@ -281,6 +286,11 @@ static int start_due(struct plan_run *p, size_t s, struct task **due, size_t n)
 	for (size_t i = 0; i < n && i < AT_A_TIME && !rc; i++) {
 		struct task *t = due[i];
 
+		if (before > IN_RESERVE_BYTES)
+			break;
+		/* One that failed is not in the way of the next. */
+		if (t->retry_s <= p->in->now_s)
+			before += t->missing_bytes;
 		if (t->open_prefetch != SIZE_MAX ||
 		    t->retry_s > p->in->now_s ||
 		    p->in->want[p->by_key[t->want]].job == 0)

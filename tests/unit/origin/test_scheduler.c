@@ -382,7 +382,7 @@ static void test_failed_and_tried_again(void **state)
 
 static void test_removed_entry(void **state)
 {
-	uint64_t id = publish("a.wim", 600 * MB);
+	uint64_t id = publish("a.wim", 200 * MB);
 	uint64_t other = publish("b.wim", 100 * MB);
 	int64_t e, f;
 
@@ -642,6 +642,30 @@ static void test_repeating(void **state)
 	assert_int_equal(count("SELECT count(*) FROM orders WHERE kind=0"), 1);
 }
 
+/* The next is ordered when little is left of the one before; what is due
+ * earlier goes before it all the same. */
+static void test_one_after_the_other(void **state)
+{
+	(void)state;
+	publish("a.wim", 600 * MB);
+	publish("b.wim", 600 * MB);
+	publish("c.wim", 600 * MB);
+	server("line3", 5000 * MB, 5000 * MB);
+	plan("line3", "a.wim", T0 + 6 * H, 0);
+	plan("line3", "b.wim", T0 + 7 * H, 0);
+	run();
+	assert_string_equal(orders("line3"), "1 prefetch 2");
+	plan("line3", "c.wim", T0 + 5 * H, 0);
+	run();
+	assert_string_equal(orders("line3"), "1 prefetch 2, 2 prefetch 4");
+	fetched("line3");
+	report("line3", 1, REPORT_RUNNING, 590 * MB, "");
+	report("line3", 2, REPORT_RUNNING, 400 * MB, "");
+	run();
+	assert_string_equal(orders("line3"),
+			    "1 prefetch 2, 2 prefetch 4, 3 prefetch 3");
+}
+
 /* Two servers, one image, two entries of one server: three jobs, two orders. */
 static void test_shared(void **state)
 {
@@ -713,6 +737,7 @@ int main(void)
 		TEST(test_does_not_fit),
 		TEST(test_reclaim_fails),
 		TEST(test_repeating),
+		TEST(test_one_after_the_other),
 		TEST(test_shared),
 		TEST(test_bad_settings),
 		TEST(test_empty_settings),
