@@ -22,7 +22,8 @@
 #define DAY_S 86400.0
 #define NEAR_S 900
 #define AHEAD_S (60 * DAY_S) /* further nothing is foretold */
-#define TABLE_S (400 * DAY_S)
+/* Of one table: 27 years of two a day. What lies beyond has its last rate. */
+#define STEPS_MAX 20000
 
 struct lines {
 	struct flow_line shared, unlimited;
@@ -43,7 +44,7 @@ static int line_of_table(const struct rates *r, int64_t now_s, double to,
 	int64_t t = now_s;
 	int rc = 0;
 
-	while (!rc && (double)(t - now_s) <= to) {
+	while (!rc && (double)(t - now_s) <= to && ret->n < STEPS_MAX) {
 		rc = flow_line_add(ret, (double)(t - now_s),
 				   bps_of(rates_at(r, t)));
 		t = rates_next_change(r, t);
@@ -258,7 +259,7 @@ static double last_deadline(const struct plan_run *p)
 	for (size_t i = 0; i < p->n_tasks; i++)
 		last = fmax(last,
 			    (double)(p->task[i].deadline_s - p->in->now_s));
-	return fmin(last, TABLE_S);
+	return last;
 }
 
 int rate_releases(struct plan_run *p)

@@ -1,0 +1,105 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The plan on the command line: what is refused and why, what is foretold, and
+# what goes out comes in again. No daemon runs.
+. "$(dirname "$0")/../../lib/common.sh"
+export TZ=Europe/Berlin
+
+random_file "$T/a" 3000000 1
+origin init > /dev/null
+publish "$T/a" win11/base.wim
+add() { origin plan add --image win11/base.wim "$@"; }
+
+# ---- refused, in one line
+refused "there is no server 'line3'.*server list.*--force" add --server line3 --at "+1h"
+equal "$status" 1
+equal "$(origin plan list --json | jq -c .)" '{"plan":[]}'
+line3() { add --force --server line3 "$@"; }
+refused "no image named nope" origin plan add --force -s line3 -i nope -a "+1h"
+refused "is a folder" origin plan add --force -s line3 -i win11 -a "+1h"
+refused "needed" origin plan add --server line3
+refused "server" add --force --server "../etc" --at "+1h"
+while IFS=$'\t' read -r at pattern; do
+	refused "at: .*$pattern" line3 --at "$at"
+	equal "$status" 2
+done <<'TIMES'
+soon	is not a time
+2036-02-30 06:00	there is no 2036-02-30
+2036-12-01	time of day is missing
+2036-12-01 24:00	on a clock
+2036-12-01 06:00 Europe/Berlim	there is no time zone
+2037-03-29 02:30	does not exist .*write 03:30
+2037-10-25 02:30	occurs twice .*[+]02:00 .*[+]01:00
+2037-12-01 06:00 +09:00 America/New_York	is at -05:00 then
+2099-12-01 06:00	between 1970 and 2037
+2020-01-01 06:00	is in the past
+TIMES
+refused "until: " line3 --at "+1h" --until "later"
+refused "end .* before it begins" line3 --at "+2h" --until "2020-01-01 06:00"
+refused "repeat: .*RFC 5545" line3 --at "+1h" --repeat daily
+refused "repeat: .*never comes true" line3 --at "+1h" --repeat "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30"
+refused "priority" line3 --at "+1h" --priority high
+refused "is not the number of an entry" origin plan remove one
+refused "there is no plan entry 7" origin plan remove 7
+refused "there is no plan entry 7" origin plan show 7
+refused "no date to come" origin plan check 7
+refused "not a time span" origin plan check --ahead far
+equal "$(origin plan list --json | jq '.plan | length')" 0 "something refused was added"
+
+# ---- added, and told at once
+line3 --at "2036-12-01 06:00" > "$T/out"
+grep -q "^entry 1: line3 needs win11/base.wim at 2036-12-01 06:00 +01:00: server line3 has not reported yet$" "$T/out"
+status=0
+origin plan check 1 > "$T/out" 2> "$T/err" || status=$?
+equal "$status" 1 "an entry of an unknown server is not well"
+[ ! -s "$T/err" ] || fail "the table says it all"
+
+# As it would be after a descriptor: 4 MB free of 5, in Tokyo.
+sqlite3 "$STORE/origin.db" "INSERT INTO server(name, first_seen_s, last_seen_s, capacity, free, time_zone)
+	VALUES('line3', 1, strftime('%s', 'now'), 5000000, 4000000, 'Asia/Tokyo')"
+line3 --at "2036-12-01 06:00" --until "18:00" --priority 5 > "$T/out"
+grep -q "^entry 2: .* at 2036-12-01 06:00 +09:00: in time, ready 2036-11-30 06:00" "$T/out"
+equal "$(origin plan list --json | jq -r '.plan[] | select(.entry == 2) | "\(.at) \(.until) \(.priority) \(.state) \(.size)"')" \
+	"2036-12-01T06:00:00+09:00 2036-12-01T18:00:00+09:00 5 waiting 3000000"
+origin plan check > "$T/out"
+
+random_file "$T/b" 6000000 2
+publish "$T/b" huge
+refused_check() { status=0; origin plan check "$@" > "$T/out" || status=$?; equal "$status" 1; }
+origin plan add -s line3 -i huge -a "+2h" > "$T/out"
+grep -q "does not fit: needs 5.7M, capacity 4.8M" "$T/out"
+refused_check
+grep -q "does not fit" "$T/out"
+refused_check --json -o +FITS,EVICTS 3
+equal "$(jq -r '.check[0] | "\(.ok) \(.fits) \(.evicts)"' "$T/out")" "false false null"
+origin plan remove 3 > /dev/null
+
+# Late is known ahead: 3 MB at 1 MB/s, with nothing but two seconds.
+sqlite3 "$STORE/origin.db" "INSERT OR REPLACE INTO setting VALUES('prefetch_rate', '100000/s')"
+line3 --at "+20s" > "$T/out"
+grep -q ": late by 1[0-9]s, ready " "$T/out"
+refused_check 4
+origin plan remove 4 | grep -q '^entry 4: removed$'
+refused "is removed already" origin plan remove 4
+origin plan show 4 | grep -q '^Entry: *4, removed'
+
+# ---- dates that come back, and the two ways out
+line3 --at "2036-12-01 06:00 America/New_York" --repeat "FREQ=WEEKLY;BYDAY=MO,TU" > /dev/null
+equal "$(origin plan show 5 --json | jq -r '"\(.zone) \(.repeat) \(.dates | length)"')" \
+	"America/New_York FREQ=WEEKLY;BYDAY=MO,TU 1"
+origin plan export > "$T/plan.tsv"
+equal "$(grep -vc '^#' "$T/plan.tsv")" 3
+printf 'line3\twin11/base.wim\tyesterday\n' > "$T/bad.tsv"
+refused "bad.tsv, line 1: at: 'yesterday'.*nothing was added" origin plan import "$T/bad.tsv"
+cat "$T/plan.tsv" "$T/bad.tsv" > "$T/half.tsv"
+refused "half.tsv, line 5: .*nothing was added" origin plan import "$T/half.tsv"
+equal "$(origin plan export | grep -vc '^#')" 3
+origin plan remove 1 2 5 > /dev/null
+origin plan import "$T/plan.tsv" | grep -q '^3 entries added$'
+origin plan export > "$T/again.tsv"
+same_bytes "$T/plan.tsv" "$T/again.tsv"
+origin plan list > "$T/out"
+grep -Eq '^ +8 line3 ' "$T/out"
+for verb in add list show remove check import export; do
+	origin plan "$verb" --help | grep -q '^Usage: '
+done
