@@ -26,7 +26,7 @@ static const struct cli_option table_option[] = {
 	{"noheadings", 'n', NULL, "print no line of headings"},
 	{"bytes", 'b', NULL, "print sizes and rates as numbers of bytes"},
 	{"raw", 'r', NULL, "print columns without padding, blanks escaped"},
-	{"output", 'o', "LIST", "columns to print, NAME,... or +NAME,... to add"},
+	{"output", 'o', "LIST", "columns: A,B,... or +A,... to add some"},
 	{0},
 };
 static const struct cli_option help_option[] = {

@@ -426,8 +426,8 @@ static int set_up(struct db *db, enum db_mode mode, const struct db_schema *s,
 		r = exec(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL",
 			 e);
 	if (!r)
-		r = exec(db, "PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF",
-			 e);
+		r = exec(db, "PRAGMA foreign_keys=ON;"
+			 "PRAGMA trusted_schema=OFF", e);
 	for (int64_t i = done; !r && i < count_steps(s); i++)
 		r = run_step(db, s, i, e);
 	return r;

@@ -3,7 +3,8 @@
  * state.h - what the agent's parts share.
  *
  *	channel.c	thread "agent": asks for orders, syncs the catalog
- *	orders.c	thread "orders": carries them out; their table
+ *	orders.c	thread "orders": their table and queue
+ *	carry.c		carries out one of them
  *	report.c	thread "report": results, progress, descriptor
  *	descriptor.c	makes descriptors (report thread only)
  *	agent.c		life, the questions of others, one HTTP exchange
@@ -124,6 +125,9 @@ void orders_take(struct agent *a, struct wire_orders *o);
 /* Cancels all that is in work and waits for the last callback. */
 void orders_end(struct agent *a);
 void orders_free(struct agent *a);
+/* Its result; harmless if it has one. */
+void work_end_locked(struct work *w, bool done, const char *message);
+void work_run(struct work *w);
 /* Notes a change of w->report; wakes the report thread. */
 void work_changed_locked(struct work *w);
 

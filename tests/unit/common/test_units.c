@@ -95,7 +95,8 @@ static void test_spans(void **state)
 	static const struct good good[] = {
 		{"30s", 30000}, {"5m", 300000}, {"2h", 7200000},
 		{"1d", 86400000}, {"500ms", 500}, {"90", 90000}, {"0", 0},
-		{"1h30m", 5400000}, {"1d2h3m4s5ms", 93784005}, {"1.5h", 5400000},
+		{"1h30m", 5400000}, {"1d2h3m4s5ms", 93784005},
+		{"1.5h", 5400000},
 		{"0.5s", 500}, {0}};
 	static const char *const bad[] = {
 		"", "s", "1x", "30m1h", "1h30", "1h1h", "1h 30m", "-1s", "1:30",
@@ -178,9 +179,12 @@ static void test_time(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sizes),	  cmocka_unit_test(test_rates),
-		cmocka_unit_test(test_spans),	  cmocka_unit_test(test_size_text),
-		cmocka_unit_test(test_span_text), cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_rates),
+		cmocka_unit_test(test_spans),
+		cmocka_unit_test(test_size_text),
+		cmocka_unit_test(test_span_text),
+		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_time),
 	};
 

@@ -694,7 +694,8 @@ static void origin_step(void)
 	switch (random() % 8) {
 	case 0:
 	case 1:
-		if (at && !at->removed && (!at->is_dir || origin_empty(at->id))) {
+		if (at && !at->removed &&
+		    (!at->is_dir || origin_empty(at->id))) {
 			at->removed = true;
 			at->revision = origin.revision;
 		}
