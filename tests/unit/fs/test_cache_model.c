@@ -23,6 +23,11 @@
 #define N_IDS 24
 #define MAX_BLOCKS 12
 #define N_WEIGHTS 87 /* sum of those in step() */
+#ifdef __SANITIZE_THREAD__
+#define N_OPS 30000 /* it is 25 times slower */
+#else
+#define N_OPS 100000
+#endif
 #define FAR_FUTURE INT64_C(32503680000)
 
 struct model {
@@ -85,11 +90,13 @@ static struct shadow {
 } shadow[N_IDS + 1];
 static pthread_mutex_t shadow_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t commit_lock = PTHREAD_MUTEX_INITIALIZER;
+static __thread bool has_commit_lock;
+static uint64_t const_size[N_IDS + 1]; /* of m, for other threads */
 
 static bool block_right(int fd, uint64_t id, uint64_t b)
 {
 	uint64_t tag[2] = {id, b}, got[2];
-	uint64_t len = manifest_block_length(m[id].size, BLOCK, b);
+	uint64_t len = manifest_block_length(const_size[id], BLOCK, b);
 
 	return pread(fd, got, 16, (off_t)(b * BLOCK)) == 16 &&
 	       memcmp(tag, got, 16) == 0 &&
@@ -103,7 +110,7 @@ int fdatasync(int fd)
 	char link[64], path[512];
 	struct stat st;
 	const char *at;
-	uint64_t id;
+	uint64_t id, blocks;
 	ssize_t n;
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
@@ -114,9 +121,10 @@ int fdatasync(int fd)
 		return (int)syscall(SYS_fdatasync, fd);
 	id = strtoull(at + 6, NULL, 10);
 	fstat(fd, &st);
+	blocks = manifest_block_count(const_size[id], BLOCK);
 	pthread_mutex_lock(&shadow_lock);
 	shadow[id].ino = st.st_ino;
-	for (uint64_t b = 0; b < m[id].n; b++)
+	for (uint64_t b = 0; b < blocks; b++)
 		shadow[id].has[b] = block_right(fd, id, b);
 	pthread_mutex_unlock(&shadow_lock);
 	return 0;
@@ -125,10 +133,14 @@ int fdatasync(int fd)
 /* No commit of another thread is half done while the folder is copied. */
 static int hook(const char *name)
 {
-	if (!strcmp(name, "flush.commit") || !strcmp(name, "evict.mark"))
+	if (!strcmp(name, "flush.commit") || !strcmp(name, "evict.mark")) {
 		pthread_mutex_lock(&commit_lock);
-	if (!strcmp(name, "flush.committed") || !strcmp(name, "evict.unrowed"))
+		has_commit_lock = true;
+	} else if (has_commit_lock && (!strcmp(name, "flush.committed") ||
+				       !strcmp(name, "evict.unrowed"))) {
+		has_commit_lock = false;
 		pthread_mutex_unlock(&commit_lock);
+	}
 	return 0;
 }
 
@@ -778,7 +790,7 @@ static bool trimmed(void)
 static void random_operations(void **state)
 {
 	const char *seed = getenv("STAGEFS_SEED"), *ops = getenv("STAGEFS_OPS");
-	uint64_t n = ops ? strtoull(ops, NULL, 0) : 100000;
+	uint64_t n = ops ? strtoull(ops, NULL, 0) : N_OPS;
 
 	(void)state;
 	rng = seed ? strtoull(seed, NULL, 0) : 88172645463325252ull;
@@ -786,6 +798,7 @@ static void random_operations(void **state)
 	for (uint64_t id = 1; id <= N_IDS; id++) {
 		m[id].n = 1 + rnd(MAX_BLOCKS);
 		m[id].size = m[id].n * BLOCK - (rnd(2) ? rnd(BLOCK - 64) : 0);
+		const_size[id] = m[id].size;
 	}
 	dir = scratch_dir();
 	cfg = config_of(dir, 0);

@@ -13,7 +13,7 @@
 
 #define N_IDS 12
 #define N_WORKERS 6
-#define ROUNDS 250
+#define ROUNDS 600
 
 static struct cache *c;
 static char *dir;
