@@ -4,8 +4,8 @@
  * order, what each version takes, who has to go. After each operation the
  * accounts are compared to the byte (C3), and the list in its order (C4).
  *
- * Crashes are power cuts: this file has its own fdatasync, which notes which
- * blocks had their right bytes at that moment. The copy of the folder with
+ * Crashes are power cuts: this file has its own fdatasync and fsync, which note
+ * which blocks had their right bytes at that moment, and which files a name. The copy of the folder with
  * which the test goes on keeps those, and loses the others by chance. After
  * it a set bit means right bytes, and what cache_flush had said yes to is
  * there (C1); no file is without a row (C2).
@@ -86,6 +86,7 @@ static void same(const char *what, uint64_t id, int64_t a, int64_t b)
 
 static struct shadow {
 	ino_t ino;
+	ino_t named; /* that the folder has durably */
 	bool has[MAX_BLOCKS];
 } shadow[N_IDS + 1];
 static pthread_mutex_t shadow_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -104,20 +105,46 @@ static bool block_right(int fd, uint64_t id, uint64_t b)
 	       memcmp(tag, got, 16) == 0;
 }
 
-/* Instead of libc's: the disk is what this has seen. */
-int fdatasync(int fd)
+/* What follows CACHE in the path of a descriptor, from "/data" on. */
+static const char *path_of(int fd, char path[512])
 {
-	char link[64], path[512];
-	struct stat st;
-	const char *at;
-	uint64_t id, blocks;
+	char link[64];
 	ssize_t n;
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, path, sizeof(path) - 1);
+	n = readlink(link, path, 511);
 	path[n > 0 ? n : 0] = 0;
-	at = strstr(path, "/data/");
-	if (!at)
+	return strstr(path, "/data");
+}
+
+/* Instead of libc's: the disk is what these two have seen. */
+int fsync(int fd)
+{
+	char path[512], name[24];
+	const char *at = path_of(fd, path);
+	struct stat st;
+
+	if (!at || strcmp(at, "/data") != 0)
+		return (int)syscall(SYS_fsync, fd);
+	pthread_mutex_lock(&shadow_lock);
+	for (uint64_t id = 1; id <= N_IDS; id++) {
+		snprintf(name, sizeof(name), "%" PRIu64, id);
+		shadow[id].named = 0;
+		if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+			shadow[id].named = st.st_ino;
+	}
+	pthread_mutex_unlock(&shadow_lock);
+	return 0;
+}
+
+int fdatasync(int fd)
+{
+	char path[512];
+	const char *at = path_of(fd, path);
+	struct stat st;
+	uint64_t id, blocks;
+
+	if (!at || strncmp(at, "/data/", 6) != 0)
 		return (int)syscall(SYS_fdatasync, fd);
 	id = strtoull(at + 6, NULL, 10);
 	fstat(fd, &st);
@@ -176,7 +203,7 @@ static void copy_data(const char *to, uint64_t id)
 	if (in < 0)
 		return;
 	fstat(in, &st);
-	if (shadow[id].ino != st.st_ino && rnd(2)) {
+	if (shadow[id].named != st.st_ino && rnd(2)) {
 		close(in); /* not even its name was durable */
 		return;
 	}
@@ -706,7 +733,7 @@ static void adopt(uint64_t id)
 	if (x->row)
 		version_put(v);
 	memcpy(x->flushed, x->bits, sizeof(x->bits));
-	shadow[id].ino = x->file ? st.st_ino : 0;
+	shadow[id].ino = shadow[id].named = x->file ? st.st_ino : 0;
 	memcpy(shadow[id].has, x->bits, sizeof(x->bits));
 }
 

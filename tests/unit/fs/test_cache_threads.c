@@ -7,6 +7,7 @@
 #include "cache_fixture.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <time.h>
 
 #include "common/lock.h"
@@ -297,11 +298,128 @@ static void large_is_not_starved(void **state)
 	scratch_remove(dir);
 }
 
+/* The same step by step, with the evictor stopped in the middle. */
+static sem_t may_mark;
+
+static int stop_at_mark(const char *name)
+{
+	if (strcmp(name, "evict.mark") == 0)
+		sem_wait(&may_mark);
+	return 0;
+}
+
+static void count_call(void *ctx)
+{
+	__atomic_add_fetch((unsigned *)ctx, 1, __ATOMIC_RELEASE);
+}
+
+static void wait_for(const unsigned *n, unsigned value)
+{
+	while (__atomic_load_n(n, __ATOMIC_ACQUIRE) < value)
+		usleep(1000);
+}
+
+static void queue_and_promise(void **state)
+{
+	unsigned big_called = 0, small_called = 0, reader_called = 0;
+	struct version *big, *small, *other;
+	struct cache_config cfg;
+	struct cache_stats s;
+
+	(void)state;
+	dir = scratch_dir();
+	cfg = config_of(dir, capacity_for(price(8 * BLOCK) + 4 * BLOCK +
+					  3 * price(0) + MIB / 4));
+	sem_init(&may_mark, 0, 0);
+	cache_test_point = stop_at_mark;
+	c = must_open(&cfg);
+	assert_int_equal(fill_id(c, 1, 8 * BLOCK), 0);
+	small = must_get(c, 3, 8 * BLOCK);
+	other = must_get(c, 4, 8 * BLOCK);
+	assert_int_equal(version_reserve(small, 0, 1, RESERVE_READER, NULL,
+					 NULL), 0);
+	assert_int_equal(version_reserve(other, 0, 1, RESERVE_READER, NULL,
+					 NULL), 0);
+
+	/* A prefetch waits for the first one's place: others of its rank
+	 * queue behind it though there is room for them, readers do not. */
+	big = must_get(c, 2, 12 * BLOCK);
+	assert_int_equal(version_reserve(big, 0, 12, RESERVE_PREFETCH,
+					 count_call, &big_called), -EAGAIN);
+	assert_int_equal(version_reserve(small, 1, 1, RESERVE_PREFETCH,
+					 count_call, &small_called), -EAGAIN);
+	assert_int_equal(version_reserve(other, 1, 1, RESERVE_READER,
+					 count_call, &reader_called), 0);
+	version_unreserve(other, 1, 1);
+	sem_post(&may_mark);
+	wait_for(&big_called, 1);
+	wait_for(&small_called, 1);
+	assert_false(present(c, 1));
+
+	/* What it is promised nobody else gets, until it asks. */
+	cache_stats(c, &s);
+	assert_true(s.free_bytes < 5 * BLOCK);
+	assert_int_equal(version_reserve(other, 1, 5, RESERVE_READER,
+					 count_call, &reader_called), -ENOSPC);
+	assert_int_equal(version_reserve(big, 0, 12, RESERVE_PREFETCH,
+					 count_call, &big_called), 0);
+	assert_int_equal(version_reserve(small, 1, 1, RESERVE_PREFETCH,
+					 count_call, &small_called), 0);
+	assert_int_equal(big_called, 1);
+	assert_int_equal(small_called, 1);
+	assert_int_equal(reader_called, 0);
+	version_unreserve(big, 0, 12);
+	version_unreserve(small, 0, 8);
+	version_unreserve(other, 0, 8);
+	version_put(big);
+	version_put(small);
+	version_put(other);
+	cache_test_point = NULL;
+	cache_close(c);
+	scratch_remove(dir);
+}
+
+/* One who went away, or does not come, gives its promise back. */
+static void promise_ends(void **state)
+{
+	uint64_t size = 8 * BLOCK;
+	struct cache_config cfg;
+	struct cache_stats s;
+	struct version *v;
+
+	(void)state;
+	dir = scratch_dir();
+	cfg = config_of(dir, capacity_for(price(size)));
+	c = must_open(&cfg);
+	for (int put_first = 0; put_first < 2; put_first++) {
+		unsigned called = 0;
+
+		assert_int_equal(fill_id(c, 1, size), 0);
+		assert_int_equal(cache_flush(c), 0);
+		v = must_get(c, 2, size);
+		assert_int_equal(version_reserve(v, 0, 8, RESERVE_READER,
+						 count_call, &called), -EAGAIN);
+		if (put_first)
+			version_put(v);
+		wait_for(&called, 1);
+		do {
+			usleep(1000);
+			cache_stats(c, &s);
+		} while (s.free_bytes < price(size));
+		if (!put_first)
+			version_put(v);
+	}
+	cache_close(c);
+	scratch_remove(dir);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(too_many_for_the_room),
 		cmocka_unit_test(large_is_not_starved),
+		cmocka_unit_test(queue_and_promise),
+		cmocka_unit_test(promise_ends),
 	};
 
 	return cmocka_run_group_tests_name("cache threads", tests, NULL, NULL);
