@@ -117,10 +117,52 @@ static void want_wait_locked(struct stream *s, struct wait *wait)
 		start_locked(s, first, n, CLASS_DEMAND, 0);
 }
 
+/* What the fill has under way just there is wanted sooner now: it must not
+ * stand in the way of the reader as something less urgent. */
+static void promote_range_locked(struct stream *s, uint64_t from, uint64_t end)
+{
+	struct window *w;
+
+	DL_FOREACH(s->windows, w)
+		if (w->first < end && w->first + w->n > from)
+			promote_locked(s, w, CLASS_LOOKAHEAD);
+}
+
+static unsigned urgent_windows_locked(struct stream *s)
+{
+	unsigned n = 0;
+	struct window *w;
+
+	DL_FOREACH(s->windows, w)
+		n += w->class_ <= CLASS_LOOKAHEAD;
+	return n;
+}
+
+/*
+ * Ahead of one run. Windows start when a whole one fits or less than half of
+ * the look-ahead is left: not one of a single block each time that a reader
+ * has moved on by one.
+ */
+static void want_run_locked(struct stream *s, uint64_t from, uint64_t end)
+{
+	uint64_t max = window_blocks(s), first, n;
+
+	if (max > (end - from) / 4)
+		max = (end - from) / 4 ? (end - from) / 4 : 1;
+	promote_range_locked(s, from, end);
+	while (urgent_windows_locked(s) < WINDOWS_MAX &&
+	       find_gap_locked(s, from, end, max, &first, &n)) {
+		if (n < max && first - from > (end - from) / 2 &&
+		    first + n == end && end < s->n_blocks)
+			return;
+		start_locked(s, first, n, CLASS_LOOKAHEAD, 0);
+	}
+}
+
 /* R5, R7: nothing but what is touched until fill-after bytes were read. */
 static void want_ahead_locked(struct stream *s)
 {
-	uint64_t ahead = s->r->cfg.look_ahead_bytes, front, first, n;
+	uint64_t ahead = s->r->cfg.look_ahead_bytes, front;
 
 	if (s->read_bytes < s->r->cfg.fill_after_bytes || !s->opens)
 		return;
@@ -132,10 +174,8 @@ static void want_ahead_locked(struct stream *s)
 
 		if (end > s->n_blocks)
 			end = s->n_blocks;
-		while (s->n_windows < WINDOWS_MAX && from < end &&
-		       find_gap_locked(s, from, end, window_blocks(s), &first,
-				       &n))
-			start_locked(s, first, n, CLASS_LOOKAHEAD, 0);
+		if (from < end)
+			want_run_locked(s, from, end);
 	}
 }
 
