@@ -71,7 +71,7 @@ static enum fault late(const struct slot *s)
 /* What others asked for since the last round. False: all is over. */
 static bool look(struct fetch *f, struct task **ret_dead)
 {
-	bool on;
+	bool on, was_dry = f->demand_dry;
 
 	lock_take(&f->lock);
 	on = !f->quit || f->n_live > 0;
@@ -94,6 +94,8 @@ static bool look(struct fetch *f, struct task **ret_dead)
 		f->demand_dry |= s->dry;
 	}
 	lock_give(&f->lock);
+	if (was_dry && !f->demand_dry)
+		atomic_store(&f->room, true); /* others may ask again */
 	return on;
 }
 

@@ -12,6 +12,7 @@
  * CURL_WRITEFUNC_PAUSE: curl_easy_pause before the head of the answer has come
  * is forgotten by curl when it starts to read.
  */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -125,12 +126,16 @@ static size_t refuse(struct slot *s, size_t n)
 
 /* ---- the body -------------------------------------------------------- */
 
-/* A buffer for the block at s->pos; false: none free. */
+/* A buffer for the block at s->pos; false: none free, or demand is in want of
+ * the next one that comes back. */
 static bool piece_get(struct slot *s)
 {
 	struct fetch_window *w = (struct fetch_window *)s->task;
-	struct piece *p = malloc(sizeof(*p));
+	struct piece *p;
 
+	if (s->f->demand_dry && s->class_ != CLASS_DEMAND)
+		return false;
+	p = malloc(sizeof(*p));
 	if (!p)
 		return false;
 	p->buf = buf_get(s->f->bufs, w->m->block_bytes,
@@ -178,20 +183,15 @@ static size_t piece_fill(struct slot *s, const void *data, size_t n)
 	return n;
 }
 
-/* Has a buffer now? The stash goes into it first. */
+/* Has a buffer now? The stash goes into it first; it is smaller than a block,
+ * so it fits. */
 static bool piece_ready(struct slot *s)
 {
-	while (!s->piece || s->stash_n > 0) {
-		size_t n;
-
-		if (!s->piece && !piece_get(s))
-			return false;
-		n = piece_fill(s, s->stash, s->stash_n);
-		memmove(s->stash, s->stash + n, s->stash_n - n);
-		s->stash_n -= n;
-		if (s->pos + s->stash_n > s->last)
-			break;
-	}
+	if (!s->piece && !piece_get(s))
+		return false;
+	if (s->stash_n > 0)
+		piece_fill(s, s->stash, s->stash_n);
+	s->stash_n = 0;
 	return true;
 }
 
@@ -205,10 +205,12 @@ static size_t window_body(struct slot *s, const char *data, size_t n)
 	}
 	if (!piece_ready(s)) {
 		s->dry = true;
+		s->f->demand_dry |= s->class_ == CLASS_DEMAND;
 		return CURL_WRITEFUNC_PAUSE;
 	}
 	while (done < n) {
 		if (!s->piece && !piece_get(s)) {
+			assert(n - done <= CURL_MAX_WRITE_SIZE);
 			memcpy(s->stash, data + done, n - done);
 			s->stash_n = n - done;
 			break;
