@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "fs/read/stream.h"
 
+#define AGAIN_NS NS_PER_S
 #define STORED_TRIES 3 /* of reading stored bytes back, each after a refetch */
 
 /* Blocks of one read: it is at most 1 MiB, blocks at least 64 KiB. */
@@ -68,7 +69,18 @@ static void move_locked(struct stream *s, struct wait *w, int error,
 	DL_APPEND(*list, w);
 }
 
-/* Parks it, or returns false: all is there. */
+/*
+ * The kernel tries a page whose read-ahead failed once more at once: without
+ * this every reader would wait twice io-timeout, and Windows gives up a
+ * session after one minute.
+ */
+static bool just_timed_out_locked(const struct stream *s, uint64_t now)
+{
+	return s->timed_out_ns && s->progress_ns < s->timed_out_ns &&
+	       now - s->timed_out_ns < AGAIN_NS;
+}
+
+/* Parks it, or returns false: all is there, or w->error says why not. */
 static bool park(struct wait *w)
 {
 	struct stream *s = w->s;
@@ -80,6 +92,10 @@ static bool park(struct wait *w)
 		stream_note_read_locked(s, w->offset, w->size);
 	collect_locked(s, w);
 	waits = must_wait_locked(s, w);
+	if (waits && just_timed_out_locked(s, now)) {
+		w->error = -ETIMEDOUT;
+		waits = false;
+	}
 	if (waits) {
 		if (w->whole)
 			fill_start_locked(s);
@@ -249,8 +265,10 @@ void park_expire_locked(struct stream *s, uint64_t now_ns,
 			continue;
 		if (s->progress_ns + timeout > now_ns)
 			w->deadline_ns = s->progress_ns + timeout;
-		else
+		else {
+			s->timed_out_ns = now_ns;
 			move_locked(s, w, -ETIMEDOUT, failed);
+		}
 	}
 }
 

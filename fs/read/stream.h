@@ -108,7 +108,8 @@ struct stream {
 	bool filling;	/* the whole version is wanted; pinned */
 	bool no_store;	/* no space: blocks go to the ring (C5) */
 	uint64_t space_retry_ns, fill_retry_ns;
-	uint64_t progress_ns; /* last block that arrived */
+	uint64_t progress_ns;  /* last block that arrived */
+	uint64_t timed_out_ns; /* last read that waited in vain */
 
 	uint64_t manifest_call; /* of fetch_manifest, 0: none */
 	bool manifest_over;	/* it has called back */

@@ -279,6 +279,7 @@ static void out_of_reach_times_out(void **state)
 	struct world w;
 	struct version_ident v;
 	struct reader_stats st;
+	struct a_read a;
 	struct stream *s;
 
 	(void)state;
@@ -292,9 +293,15 @@ static void out_of_reach_times_out(void **state)
 	reader_stats(w.reader, &st);
 	assert_int_equal(st.reads_timed_out, 1);
 	assert_int_equal(st.parked, 0);
+	/* The kernel tries once more at once: no second wait. */
+	read_start(s, &a, 5, 0, 4096);
+	assert_int_equal(answers(&a), 1);
+	assert_int_equal(a.error, -ETIMEDOUT);
 	/* It returns: the next read is answered. */
 	FAKE_SET(w.fetch, paused, false);
+	EVENTUALLY(read_now(s, 5, 0, 4096) == 0);
 	assert_int_equal(read_now(s, 5, 0, 4096), 0);
+	assert_int_equal(read_now(s, 5, B, 4096), 0);
 	reader_close(s);
 	world_free(&w);
 }
