@@ -119,6 +119,7 @@ static void unlink_conn(struct conn *c)
 		HASH_DELETE(by_token, l->by_token, c);
 	__atomic_sub_fetch(&l->n_conns, 1, __ATOMIC_RELAXED);
 	metrics_sub(&l->shared->metrics->connections, 1);
+	loop_lost_one(l);
 }
 
 /* What was read and not taken is no longer counted. */

@@ -113,7 +113,7 @@ struct loop {
 	struct objects *objects;
 	struct evbuffer *scratch;
 	unsigned sweeps, ending_ticks;
-	bool ending;
+	bool standing_back, ending;
 };
 
 int loop_start(struct loop_shared *shared, unsigned index,
@@ -126,6 +126,9 @@ void loop_quit(struct loop *l);
 void loop_join(struct loop *l);
 /* After all are joined: each looks at the others' counts. NULL is fine. */
 void loop_free(struct loop *l);
+
+/* A connection ended: there may be room for another. On its thread. */
+void loop_lost_one(struct loop *l);
 
 /* ---- conn.c: on the loop's thread -------------------------------------- */
 
