@@ -26,7 +26,7 @@ enum blocked {
 	ROOM_FOUND,
 	ROOM_LATER,  /* at task.start, when holds end */
 	ROOM_NEVER,  /* larger than all there is */
-	ROOM_HELD,   /* holds without an end in sight */
+	ROOM_HELD,   /* holds that do not end before its own would */
 	ROOM_UNKNOWN /* the server has not described itself */
 };
 

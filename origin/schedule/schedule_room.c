@@ -9,6 +9,10 @@
  * not do, the task waits for the next row's moment. Then it becomes a row
  * itself. So the sum never changes: nothing is planned above the capacity.
  *
+ * A row that another task will need is left alone from when that begins until
+ * its hold ends, whichever is due first: once held, it is held. Before, it may
+ * go, and is then fetched again.
+ *
  * What an eviction in the future frees beyond its need is a nameless row until
  * then: an earlier task must not build on it.
  */
@@ -28,6 +32,8 @@ struct row {
 	int64_t kept_s;	  /* must stay until then */
 	int64_t gone_s;	  /* evicted then; NEVER: not as far as planned */
 	bool open;
+	const struct task *task; /* who need it */
+	size_t n_tasks;
 };
 
 struct ledger {
@@ -52,6 +58,35 @@ static struct row *row_of(struct ledger *l, uint64_t id, int64_t at)
 		    l->row[i].name)
 			return &l->row[i];
 	return NULL;
+}
+
+/* Tasks are sorted by version: those of one stand together. */
+static void find_tasks(const struct plan_run *p, size_t s, struct row *r)
+{
+	size_t lo = p->first_task[s], hi = p->first_task[s + 1], end = hi;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (p->task[mid].id < r->id)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	r->task = &p->task[lo];
+	while (lo + r->n_tasks < end && r->task[r->n_tasks].id == r->id)
+		r->n_tasks++;
+}
+
+/* From when on it may go, if not at this time; else this time. */
+static int64_t may_go(const struct row *r, int64_t at)
+{
+	if (r->kept_s > at)
+		return r->kept_s;
+	for (size_t i = 0; i < r->n_tasks; i++)
+		if (r->task[i].release_s <= at && at < r->task[i].hold_end_s)
+			return r->task[i].hold_end_s;
+	return at;
 }
 
 static void keep(struct row *r, int64_t until_s)
@@ -85,16 +120,12 @@ static int ledger_init(struct ledger *l, const struct plan_run *p, size_t s)
 		};
 		if (m->open)
 			keep(&l->row[i], now + OPEN_S);
+		find_tasks(p, s, &l->row[i]);
 		if (m->stored_seq >= l->next_seq)
 			l->next_seq = m->stored_seq + 1;
 	}
 	qsort(l->row, l->n, sizeof(*l->row), by_seq);
 	l->free_bytes = srv->free_bytes;
-	/* What jobs that have begun need here stays here. */
-	for (size_t i = first; i < end; i++)
-		if (p->task[i].hold_now_s)
-			keep(row_of(l, p->task[i].id, now),
-			     p->task[i].hold_now_s);
 	return 0;
 }
 
@@ -124,13 +155,15 @@ static uint64_t evictable(const struct ledger *l, uint64_t own, int64_t at,
 
 	for (size_t i = 0; i < l->n; i++) {
 		const struct row *r = &l->row[i];
+		int64_t go;
 
 		if (r->gone_s != NEVER || (r->name && r->id == own))
 			continue;
-		if (r->kept_s <= at)
+		go = may_go(r, at);
+		if (go == at)
 			sum += r->bytes;
-		else if (r->kept_s < more)
-			more = r->kept_s;
+		else if (go < more)
+			more = go;
 	}
 	*ret_more = more;
 	return sum;
@@ -167,7 +200,7 @@ static int take(struct plan_run *p, struct ledger *l, struct task *t,
 	for (size_t i = 0; have < need && i < l->n && !rc; i++) {
 		struct row *r = &l->row[i];
 
-		if (r->gone_s != NEVER || r->kept_s > at ||
+		if (r->gone_s != NEVER || may_go(r, at) > at ||
 		    (r->name && r->id == t->id))
 			continue;
 		have += r->bytes;
@@ -196,7 +229,8 @@ static void name_holders(const struct ledger *l, struct task *t, int64_t at)
 		const struct row *r = &l->row[i];
 		int k;
 
-		if (r->gone_s != NEVER || !r->name || r->id == t->id || r->kept_s <= at)
+		if (r->gone_s != NEVER || !r->name || r->id == t->id ||
+		    may_go(r, at) == at)
 			continue;
 		if (++shown > 3)
 			break;
@@ -252,7 +286,7 @@ static int enter(struct plan_run *p, struct ledger *l, struct task *t)
 		if (at == t->start_s)
 			name_holders(l, t, at);
 		/* The server itself says no if there is really no room. */
-		if (under_way || more == NEVER) {
+		if (under_way || more >= t->hold_end_s) {
 			t->blocked = under_way ? ROOM_FOUND : ROOM_HELD;
 			return 0;
 		}
@@ -267,6 +301,7 @@ static int enter(struct plan_run *p, struct ledger *l, struct task *t)
 		*own = (struct row){.id = t->id, .name = t->name,
 				    .gone_s = NEVER,
 				    .seq = l->next_seq++};
+		find_tasks(p, t->server, own);
 	}
 	own->bytes = t->size_bytes;
 	keep(own, t->hold_end_s);

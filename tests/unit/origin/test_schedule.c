@@ -203,12 +203,55 @@ static void test_rates(void **state)
 	schedule_clear(&out);
 }
 
+/* Room that only one of two can have: the later waits, and is told why. */
+static void test_room_ahead(void **state)
+{
+	struct rates r = constant(10);
+	struct sched_input in = world_input(&r);
+	struct sched_image old = {.id = 9, .name = "old", .size_bytes = 30,
+				  .stored_bytes = 30, .complete = true};
+	struct sched_server srv = {.name = "s", .known = true, .seen_s = T0,
+				   .capacity_bytes = 100, .free_bytes = 70,
+				   .image = &old, .n_images = 1};
+	struct sched_want w[2] = {
+		{.entry = 1, .job = 1, .id = 2, .image = "one",
+		 .size_bytes = 60, .at_s = T0 + 600, .until_s = T0 + 900},
+		{.entry = 2, .job = 2, .id = 3, .image = "two",
+		 .size_bytes = 60, .at_s = T0 + 800, .until_s = T0 + 2000}};
+	struct schedule out;
+
+	(void)state;
+	in.server = &srv;
+	in.n_servers = 1;
+	in.want = w;
+	in.n_wants = 2;
+	assert_int_equal(schedule(&in, &out), 0);
+	assert_int_equal(out.job[0].n_victims, 0);
+	assert_int_equal(out.job[0].late_s, 0);
+	/* 10 are left, `old` gives 30, `one` the rest when its hold ends. */
+	assert_true(out.job[1].fits);
+	assert_int_equal(out.job[1].start_s, T0 + 900);
+	assert_int_equal(out.job[1].expected_s, T0 + 906);
+	assert_int_equal(out.job[1].late_s, 106);
+	assert_int_equal(out.job[1].n_victims, 2);
+	assert_int_equal(out.victim[out.job[1].victim].id, 9);
+	assert_int_equal(out.victim[out.job[1].victim + 1].id, 2);
+	assert_non_null(strstr(out.job[1].message, "in the way: one (held)"));
+	schedule_clear(&out);
+	w[0].until_s = INT64_MAX;
+	assert_int_equal(schedule(&in, &out), 0);
+	assert_false(out.job[1].fits);
+	assert_int_equal(out.job[1].expected_s, 0);
+	schedule_clear(&out);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_no_deadline_is_missed),
 		cmocka_unit_test(test_ties),
 		cmocka_unit_test(test_rates),
+		cmocka_unit_test(test_room_ahead),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

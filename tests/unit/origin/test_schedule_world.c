@@ -227,6 +227,42 @@ static void check_jobs(struct world *w, const struct sched_input *in,
 	}
 }
 
+/* What will be there at the time when want `at` begins: each version once. */
+static uint64_t planned(const struct sched_input *in,
+			const struct schedule *out, size_t at)
+{
+	int64_t t = out->job[at].start_s;
+	uint64_t sum = 0, seen[W_WANTS];
+	size_t n = 0;
+
+	for (size_t i = 0; i < in->n_wants; i++) {
+		const struct sched_want *k = &in->want[i];
+		bool known = false;
+
+		if (k->server != in->want[at].server || !out->job[i].fits ||
+		    out->job[i].start_s > t || k->until_s <= t)
+			continue;
+		for (size_t q = 0; q < n; q++)
+			known = known || seen[q] == k->id;
+		if (known)
+			continue;
+		seen[n++] = k->id;
+		sum += k->size_bytes;
+	}
+	return sum;
+}
+
+/* Nothing is planned above the capacity, now or ahead. */
+static void check_plan(const struct sched_input *in,
+		       const struct schedule *out)
+{
+	for (size_t i = 0; i < in->n_wants; i++)
+		if (out->job[i].fits)
+			assert_true(planned(in, out, i) <=
+				    in->server[in->want[i].server]
+					    .capacity_bytes);
+}
+
 /* Prefetches of one server in one run come by deadline. */
 static void check_actions(const struct schedule *out)
 {
@@ -281,6 +317,7 @@ static void run_schedule(struct world *w)
 	assert_true(out.next_s > w->now);
 	check_jobs(w, &in, &out);
 	check_actions(&out);
+	check_plan(&in, &out);
 	take_orders(w, &in, &out);
 	schedule_clear(&out);
 	/* Once more, with these orders given: nothing new. */
