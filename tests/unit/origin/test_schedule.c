@@ -245,6 +245,52 @@ static void test_room_ahead(void **state)
 	schedule_clear(&out);
 }
 
+/* What a transfer under way has reserved is not missing a second time. */
+static void test_reserved(void **state)
+{
+	struct rates r = constant(10);
+	struct sched_input in = world_input(&r);
+	struct sched_image image[2] = {
+		{.id = 9, .name = "old", .size_bytes = 10, .stored_bytes = 10,
+		 .complete = true},
+		{.id = 2, .name = "one", .size_bytes = 60, .stored_bytes = 20,
+		 .stored_seq = 1}};
+	struct sched_server srv = {.name = "s", .known = true, .seen_s = T0,
+				   .capacity_bytes = 100, .free_bytes = 30,
+				   .reserved_bytes = 40, .image = image,
+				   .n_images = 2};
+	struct sched_want w[2] = {
+		{.entry = 1, .job = 1, .id = 2, .image = "one",
+		 .size_bytes = 60, .at_s = T0 + 600, .until_s = T0 + 9000},
+		{.entry = 2, .job = 2, .id = 3, .image = "two",
+		 .size_bytes = 30, .at_s = T0 + 800, .until_s = T0 + 9000}};
+	struct sched_order o = {.number = 1, .kind = ORDER_PREFETCH, .id = 2,
+				.job = 1, .sent = true, .message = ""};
+	struct schedule out;
+
+	(void)state;
+	in.server = &srv;
+	in.n_servers = 1;
+	in.want = w;
+	in.n_wants = 2;
+	in.order = &o;
+	in.n_orders = 1;
+	assert_int_equal(schedule(&in, &out), 0);
+	assert_int_equal(out.job[0].state, JOB_STAGING);
+	assert_int_equal(out.job[0].expected_s, T0 + 4);
+	assert_int_equal(out.job[1].n_victims, 0);
+	assert_int_equal(out.n_actions, 1);
+	assert_int_equal(out.action[0].kind, ORDER_PREFETCH);
+	schedule_clear(&out);
+	srv.reserved_bytes = 39; /* one is not: `old` has to go */
+	assert_int_equal(schedule(&in, &out), 0);
+	assert_int_equal(out.job[1].n_victims, 1);
+	assert_int_equal(out.n_actions, 1);
+	assert_int_equal(out.action[0].kind, ORDER_RECLAIM);
+	assert_int_equal(out.action[0].bytes, 31);
+	schedule_clear(&out);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -252,6 +298,7 @@ int main(void)
 		cmocka_unit_test(test_ties),
 		cmocka_unit_test(test_rates),
 		cmocka_unit_test(test_room_ahead),
+		cmocka_unit_test(test_reserved),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -490,6 +490,47 @@ static void test_replaced_image(void **state)
 	assert_int_equal(id, 4);
 	expect_job(e, JOB_WAITING, NULL);
 	assert_string_equal(orders("line3"), "4 release 3, 5 prefetch 4");
+	now += 100;
+	report("line3", 5, REPORT_DONE, 100 * MB, "");
+	run();
+	expect_job(e, JOB_STAGED, NULL);
+	assert_int_equal(count("SELECT staged_s FROM job"), now);
+}
+
+/* What a transfer under way has reserved is its own: neither missing twice,
+ * nor free for the next. */
+static void test_reserved(void **state)
+{
+	uint64_t a = publish("a.wim", 600 * MB);
+	uint64_t old = publish("old.iso", 100 * MB);
+
+	(void)state;
+	publish("b.wim", 300 * MB);
+	server("line3", 1000 * MB, 900 * MB);
+	stores("line3", old, 100 * MB, 1, 0);
+	plan("line3", "a.wim", T0 + 5 * H, T0 + 9 * H);
+	run();
+	fetched("line3");
+	report("line3", 1, REPORT_RUNNING, 500 * MB, "");
+	stores("line3", a, 500 * MB, 2, T0 + 9 * H);
+	sql("UPDATE server SET reserved=100000000,free=300000000");
+	plan("line3", "b.wim", T0 + 6 * H, T0 + 9 * H);
+	run();
+	/* 300 are free beside what is reserved: nothing has to go. */
+	assert_string_equal(orders("line3"), "1 prefetch 2, 2 prefetch 4");
+	publish("c.wim", 50 * MB);
+	sql("UPDATE server SET reserved=400000000,free=0");
+	plan("line3", "c.wim", T0 + 7 * H, T0 + 9 * H);
+	run();
+	/* All that is left is reserved. A reclaim asks for what is free. */
+	assert_string_equal(orders("line3"), "1 prefetch 2, 2 prefetch 4");
+	report("line3", 1, REPORT_DONE, 600 * MB, "");
+	stores("line3", a, 600 * MB, 2, T0 + 9 * H);
+	report("line3", 2, REPORT_RUNNING, 200 * MB, "");
+	sql("UPDATE server SET reserved=100000000,free=0");
+	run();
+	assert_string_equal(orders("line3"),
+			    "2 prefetch 4, 3 reclaim 50000000");
 }
 
 static void test_removed_image(void **state)
@@ -731,6 +772,7 @@ int main(void)
 		TEST(test_foreign_hold),
 		TEST(test_hold_is_the_longest),
 		TEST(test_replaced_image),
+		TEST(test_reserved),
 		TEST(test_removed_image),
 		TEST(test_server_appears_later),
 		TEST(test_room_is_made_first),
