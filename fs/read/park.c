@@ -19,11 +19,28 @@
 /* Blocks of one read: it is at most 1 MiB, blocks at least 64 KiB. */
 #define IOV_MAX_OURS 64
 
-void stream_note_read_locked(struct stream *s, uint64_t offset, uint32_t size)
+bool stream_engaged_locked(const struct stream *s)
 {
-	s->read_bytes += size;
+	return s->engaged_bytes >= s->r->cfg.fill_after_bytes;
+}
+
+/*
+ * R7. Not a sum of all reads: an indexer that comes each night and looks at the
+ * same stored megabytes would have every image fetched in the end. What counts
+ * is what was missing, or how far one went on reading in sequence.
+ */
+void stream_note_read_locked(struct stream *s, uint64_t offset, uint32_t size,
+			     bool missed)
+{
+	uint64_t longest;
+
 	runs_note(&s->runs, offset, size);
-	if (s->read_bytes >= s->r->cfg.fill_after_bytes && !s->no_store)
+	longest = runs_longest(&s->runs);
+	if (missed)
+		s->engaged_bytes += size;
+	if (s->engaged_bytes < longest)
+		s->engaged_bytes = longest;
+	if (stream_engaged_locked(s) && !s->no_store)
 		fill_start_locked(s);
 }
 
@@ -88,9 +105,9 @@ static bool park(struct wait *w)
 	bool waits;
 
 	lock_take(&s->lock);
-	if (w->tries == 0)
-		stream_note_read_locked(s, w->offset, w->size);
 	collect_locked(s, w);
+	if (w->tries == 0)
+		stream_note_read_locked(s, w->offset, w->size, w->missing > 0);
 	waits = must_wait_locked(s, w);
 	if (waits && just_timed_out_locked(s, now)) {
 		w->error = -ETIMEDOUT;
@@ -330,7 +347,8 @@ bool stream_stored(struct stream *s, uint64_t offset, uint32_t size)
 		    !version_has_all(s->v, first, last - first + 1))
 			return false;
 		lock_take(&s->lock);
-		stream_note_read_locked(s, offset, (uint32_t)(end - offset));
+		stream_note_read_locked(s, offset, (uint32_t)(end - offset),
+					false);
 		more = s->n_windows < WINDOWS_MAX;
 		lock_give(&s->lock);
 		if (more)

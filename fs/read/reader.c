@@ -165,7 +165,7 @@ static void past_keep_locked(struct reader *r, const struct stream *s)
 {
 	struct past *p;
 
-	if (!s->read_bytes || version_complete(s->v))
+	if (!s->engaged_bytes || version_complete(s->v))
 		return;
 	HASH_FIND(hh, r->past, &s->id, sizeof(s->id), p);
 	if (!p) {
@@ -180,7 +180,7 @@ static void past_keep_locked(struct reader *r, const struct stream *s)
 		p->id = s->id;
 		HASH_ADD(hh, r->past, id, sizeof(p->id), p);
 	}
-	p->read_bytes = s->read_bytes;
+	p->engaged_bytes = s->engaged_bytes;
 }
 
 static uint64_t past_take_locked(struct reader *r, uint64_t id)
@@ -190,7 +190,7 @@ static uint64_t past_take_locked(struct reader *r, uint64_t id)
 
 	HASH_FIND(hh, r->past, &id, sizeof(id), p);
 	if (p) {
-		bytes = p->read_bytes;
+		bytes = p->engaged_bytes;
 		HASH_DEL(r->past, p);
 		free(p);
 	}
@@ -408,7 +408,7 @@ int reader_open(struct reader *r, const struct version_ident *ident,
 	if (!s) {
 		s = stream_make(r, v);
 		if (s)
-			s->read_bytes = past_take_locked(r, s->id);
+			s->engaged_bytes = past_take_locked(r, s->id);
 		if (s)
 			HASH_ADD(hh, r->streams, id, sizeof(s->id), s);
 	}

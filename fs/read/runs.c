@@ -46,7 +46,8 @@ bool runs_note(struct runs *r, uint64_t offset, uint32_t size)
 	run->used = ++r->tick;
 	if (end <= run->front)
 		return false;
-	run->length += end - run->front;
+	/* Without those that were jumped over. */
+	run->length += end - run->front < size ? end - run->front : size;
 	run->front = end;
 	return true;
 }
@@ -71,6 +72,16 @@ bool runs_nth(const struct runs *r, unsigned i, uint64_t *ret_front)
 	} while (i-- > 0);
 	*ret_front = best->front;
 	return true;
+}
+
+uint64_t runs_longest(const struct runs *r)
+{
+	uint64_t longest = 0;
+
+	for (unsigned i = 0; i < RUNS_MAX; i++)
+		if (r->run[i].length > longest)
+			longest = r->run[i].length;
+	return longest;
 }
 
 void runs_reset(struct runs *r)

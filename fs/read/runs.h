@@ -19,7 +19,7 @@
 
 struct run {
 	uint64_t front;	 /* end of the furthest read */
-	uint64_t length; /* bytes the front has moved */
+	uint64_t length; /* bytes that were read as the front moved */
 	uint64_t used;	 /* tick of the last read; 0: free */
 };
 
@@ -35,6 +35,8 @@ bool runs_note(struct runs *r, uint64_t offset, uint32_t size);
  * that it is worth looking ahead of; false if there are no more.
  */
 bool runs_nth(const struct runs *r, unsigned i, uint64_t *ret_front);
+/* The length of the longest one. */
+uint64_t runs_longest(const struct runs *r);
 void runs_reset(struct runs *r);
 
 #endif

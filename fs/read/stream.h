@@ -103,7 +103,7 @@ struct stream {
 
 	struct lock lock; /* the rest */
 	unsigned opens;
-	uint64_t read_bytes; /* since the stream was made: R7 */
+	uint64_t engaged_bytes; /* how much it was read in earnest: R7 */
 	struct runs runs;
 	bool filling;	/* the whole version is wanted; pinned */
 	bool no_store;	/* no space: blocks go to the ring (C5) */
@@ -131,7 +131,7 @@ struct stream {
 
 /* Of a version that was read and closed again. */
 struct past {
-	uint64_t id, read_bytes;
+	uint64_t id, engaged_bytes;
 	UT_hash_handle hh;
 };
 
@@ -169,7 +169,11 @@ void work_end(struct reader *r);
 bool reader_stopping(struct reader *r);
 
 /* park.c */
-void stream_note_read_locked(struct stream *s, uint64_t offset, uint32_t size);
+/* `missed`: not all of it was stored. */
+void stream_note_read_locked(struct stream *s, uint64_t offset, uint32_t size,
+			     bool missed);
+/* Was it read enough to be wanted whole (R7)? */
+bool stream_engaged_locked(const struct stream *s);
 /* Gives a block to the reads that wait for it; those that have all are moved
  * to *ready. */
 void park_deliver_locked(struct stream *s, uint64_t block, struct buf *b,

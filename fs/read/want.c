@@ -164,7 +164,7 @@ static void want_ahead_locked(struct stream *s)
 {
 	uint64_t ahead = s->r->cfg.look_ahead_bytes, front;
 
-	if (s->read_bytes < s->r->cfg.fill_after_bytes || !s->opens)
+	if (!stream_engaged_locked(s) || !s->opens)
 		return;
 	if (s->no_store && ahead > s->r->ring_max_bytes / 2)
 		ahead = s->r->ring_max_bytes / 2;
@@ -232,7 +232,7 @@ static void check_space_locked(struct stream *s, uint64_t now_ns)
 static bool wants_anything_locked(const struct stream *s)
 {
 	return s->parked || s->prefetches || s->filling ||
-	       (s->opens && s->read_bytes >= s->r->cfg.fill_after_bytes);
+	       (s->opens && stream_engaged_locked(s));
 }
 
 static void manifest_done(void *ctx, struct manifest *m, int error)

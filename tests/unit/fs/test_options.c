@@ -23,7 +23,7 @@ static void defaults(void **state)
 	assert_string_equal(m.name, "");
 	assert_int_equal(m.capacity_bytes, 0);
 	assert_int_equal(m.min_free_bytes, OPTIONS_MIN_FREE_AUTO);
-	assert_int_equal(m.fill_after_bytes, 4 << 20);
+	assert_int_equal(m.fill_after_bytes, 32 << 20);
 	assert_int_equal(m.look_ahead_bytes, 32 << 20);
 	assert_int_equal(m.memory_bytes, 256 << 20);
 	assert_int_equal(m.io_timeout_ms, 30000);

@@ -198,6 +198,41 @@ static void only_what_is_touched(void **state)
 	world_free(&w);
 }
 
+/* R7: looking again and again at what is stored is no reading on, whatever it
+ * adds up to; going on from there is. */
+static void looks_do_not_add_up(void **state)
+{
+	struct world w;
+	struct version_ident v;
+	struct stream *s;
+
+	(void)state;
+	world_make(&w, 1 << 30,
+		   (struct reader_config){.fill_after_bytes = 8 * B});
+	v = ident(&w, 7, 400 * B);
+	assert_int_equal(reader_open(w.reader, &v, &s), 0);
+	for (uint64_t i = 0; i < 3; i++) {
+		assert_int_equal(read_now(s, 7, i * B, 65536), 0);
+		assert_int_equal(read_now(s, 7, (397 + i) * B, 65536), 0);
+	}
+	EVENTUALLY(version_has_all(stream_version(s), 0, 3) &&
+		   version_has_all(stream_version(s), 397, 3));
+	for (int i = 0; i < 100; i++) {
+		assert_true(stream_stored(s, (uint64_t)(i % 3) * B, 65536));
+		assert_int_equal(read_now(s, 7, 398 * B, 65536), 0);
+	}
+	reader_close(s);
+	assert_int_equal(reader_open(w.reader, &v, &s), 0);
+	assert_true(stream_stored(s, 0, 65536));
+	assert_int_equal(FAKE_GET(w.fetch, blocks_asked), 6);
+
+	assert_int_equal(read_now(s, 7, 3 * B, 65536), 0);
+	assert_int_equal(read_now(s, 7, 4 * B, 65536), 0);
+	EVENTUALLY(version_complete(stream_version(s)));
+	reader_close(s);
+	world_free(&w);
+}
+
 /* R2: however many wait, it is fetched once. R4: they cost no thread. */
 static void many_readers_one_fetch(void **state)
 {
@@ -664,6 +699,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_what_is_touched),
 		cmocka_unit_test(many_readers_one_fetch),
+		cmocka_unit_test(looks_do_not_add_up),
 		cmocka_unit_test(fill_goes_on_alone),
 		cmocka_unit_test(far_seek_goes_first),
 		cmocka_unit_test(out_of_reach_times_out),

@@ -92,6 +92,10 @@ static void several_readers_are_several_runs(void **state)
 	assert_int_equal(front, 5000 * MB + 2 * KB);
 	assert_true(runs_nth(&r, RUNS_MAX - 1, &front));
 	assert_int_equal(front, 100 * MB + 10 * 128 * KB);
+	assert_int_equal(runs_longest(&r), 9 * 128 * KB);
+	/* What is jumped over was not read. */
+	runs_note(&r, 100 * MB + 2 * MB, 128 * KB);
+	assert_int_equal(runs_longest(&r), 10 * 128 * KB);
 }
 
 int main(void)
