@@ -1,0 +1,79 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# labels: tsan
+# R4: waiting costs no thread. A thousand reads wait for an origin that says
+# nothing; meanwhile a stored image is read whole; the worker has no more
+# threads and little more memory than before. Killing the readers ends them, and
+# they get their bytes once the origin speaks again.
+. "$(dirname "$0")/../../lib/common.sh"
+
+READERS=1000
+BLOCK=1048576
+
+origin_start
+random_file "$T/stored" 30000000 stored
+truncate -s $((READERS * BLOCK)) "$T/cold"
+publish "$T/stored" stored
+publish "$T/cold" cold
+mount_fs m io-timeout=1h,capacity=3G,fill-after=never
+same_bytes "$T/stored" "$T/m/stored"
+eventually 10 image_is m stored complete
+status_field() { awk -v f="$2:" '$1 == f { print $2 }' "/proc/$1/status"; }
+threads() { status_field "$w" Threads; }
+w=$(worker_pid m)
+
+# At most what its pools may have at all, measured while readers hit.
+for _ in $(seq 40); do sha256sum < "$T/m/stored" > /dev/null & done
+wait $(jobs -p | grep -vx "$ORIGIN_PID")
+before=$(threads)
+
+parked_none() { [ "$(status_of m .reads.parked)" = 0 ]; }
+parked_are() { [ "$(status_of m .reads.parked)" -ge "$1" ]; }
+
+# how: "" through the page cache, "-d" past it: each read is a request.
+for how in -d ''; do
+	kill -STOP "$ORIGIN_PID"
+	tool preads $how -t $READERS -s $BLOCK "$T/m/cold" 0 4096 > "$T/ends" &
+	reader=$!
+	eventually 30 parked_are $READERS
+	[ "$(threads)" -le $((before + 16)) ] ||
+		fail "$(threads) threads with $READERS reads parked, $before before"
+	rss=$(status_field "$w" VmRSS)
+	[ -n "${ASAN_BUILD:-}" ] || [ "$rss" -le $((400 << 10)) ] ||
+		fail "$rss KiB of memory"
+
+	# Through the page cache and past it. Without R4 it would wait for an
+	# hour.
+	forget_pages
+	dd if="$T/m/stored" bs=1M iflag=direct status=none | cmp - "$T/stored"
+	same_bytes "$T/stored" "$T/m/stored"
+	ls -lR "$T/m" > /dev/null
+	[ "$(status_of m .reads.parked)" -gt 0 ] || fail "nobody waits any more"
+	kill -0 $reader || fail "the readers have ended: $(cat "$T/ends")"
+	say "$(status_of m .reads.parked) parked, $(threads) threads ($before before), $rss KiB"
+
+	if [ "$how" = -d ]; then
+		# Killed while they wait: gone, though the origin is silent.
+		kill -9 $reader
+		wait $reader 2> /dev/null || :
+		kill -CONT "$ORIGIN_PID"
+		eventually 30 parked_none
+		eventually 10 "$STAGEFS_BIN" evict "$T/m" cold
+	else
+		kill -CONT "$ORIGIN_PID"
+		wait $reader
+		equal "$(cat "$T/ends")" "$READERS ok"
+	fi
+done
+
+# Killed, and unmounted, while nothing answers.
+eventually 10 "$STAGEFS_BIN" evict "$T/m" cold
+kill -STOP "$ORIGIN_PID"
+forget_pages
+tool preads -t $READERS -s $BLOCK "$T/m/cold" 0 4096 > "$T/ends" &
+reader=$!
+eventually 30 parked_are $READERS
+kill -9 $reader
+wait $reader 2> /dev/null || :
+eventually 20 umount_fs m # the last close may take a moment
+kill -CONT "$ORIGIN_PID"
