@@ -116,7 +116,10 @@ bool version_has_all(struct version *v, uint64_t first, uint64_t n);
 uint64_t version_next_missing(struct version *v, uint64_t from, uint64_t end);
 uint64_t version_next_stored(struct version *v, uint64_t from, uint64_t end);
 uint64_t version_stored_bytes(struct version *v);
-/* The data file, or -1 before the first reservation. Owned by the version. */
+/* The data file, or -1 before the first reservation. Owned by the version.
+ * Opened by the first call; that one touches the disk. Who reads from it has
+ * to keep the version open or pinned, so that it stays the file of its bits.
+ */
 int version_fd(struct version *v);
 
 /* ---- space (C3 to C6) ------------------------------------------------- */
@@ -132,6 +135,7 @@ enum reserve_for {
  *   0		granted (row and data file exist)
  *   -EAGAIN	victims are being deleted: `again(ctx)` is called once, on the
  *		evictor thread, then ask again. Only if `again` is not NULL.
+ *   -EINVAL	some of it is reserved already (a bug)
  *   -ENOSPC	cannot be had without touching what is open or just read (or,
  *		for a prefetch, held): serve from memory (C5).
  *   -EIO, ...	the disk or the index failed: serve from memory (C6).
@@ -155,7 +159,8 @@ void version_unreserve(struct version *v, uint64_t first, uint64_t n);
  */
 int version_store(struct version *v, uint64_t block, const void *data,
 		  uint32_t n);
-/* Reads stored bytes; the caller has checked version_has_all. Blocking. */
+/* Reads stored bytes. -ENODATA: not stored, or cleared meanwhile (then the
+ * bytes are not to be believed). Blocking. */
 int version_read(struct version *v, void *buf, uint32_t n, uint64_t offset);
 /* A stored block turned out bad: clears its bit, durably, before returning,
  * and frees its space. It then counts as missing (C7). */

@@ -48,6 +48,7 @@ void evict_begin_locked(struct version *v)
 	v->doomed_n = v->n_stored;
 	v->doomed_bytes = v->stored_bytes;
 	v->n_stored = v->stored_bytes = 0;
+	v->n_cleared++;
 }
 
 static void revert_locked(struct version *v)

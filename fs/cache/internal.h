@@ -28,8 +28,9 @@
  * I4  used + reserved + promised <= capacity, unless capacity was lowered
  *     below what is stored (C3). `used` has a file until it is unlinked and
  *     our last descriptor of it is closed.
- * I5  No victim is open, pinned, being read or stored into, or has a
- *     reservation (C4): so nothing is ever written into what was evicted.
+ * I5  No victim is open, pinned or stored into, or has a reservation (C4):
+ *     so nothing is ever written into what was evicted. A read that is on its
+ *     way sees that bits were cleared (n_cleared), and gives up its bytes.
  * I6  `seq` names an incarnation. A commit that comes late names a row that
  *     is no longer there, and changes nothing.
  * I7  No lock is held over disk, callbacks included.
@@ -86,7 +87,7 @@ struct version {
 	bool syncing; /* the flusher is in fdatasync */
 	bool dirty;   /* has volatile bits; then uses > 0 and fd >= 0 */
 	unsigned refs, uses;
-	unsigned opens, pins, reads, waiting;
+	unsigned opens, pins, waiting;
 	int64_t stored_at_s, complete_at_s;
 	uint64_t reserved_bytes;
 	uint64_t promised_bytes, promised_until_ns;
@@ -100,6 +101,7 @@ struct version {
 	uint8_t *reserved; /* blocks granted and not stored; NULL: none */
 	uint64_t n_stored, n_reserved;
 	uint64_t stored_bytes;
+	uint64_t n_cleared; /* how often bits were cleared */
 
 	/* the thread that set `moving` for an eviction */
 	uint8_t *doomed_bits;

@@ -188,8 +188,8 @@ void version_touch(struct version *v)
 
 bool version_in_work_locked(const struct version *v)
 {
-	return v->moving || v->mending || v->opens || v->pins || v->reads ||
-	       v->waiting || v->reserved_bytes || v->state == VERSION_STUCK;
+	return v->moving || v->mending || v->opens || v->pins || v->waiting ||
+	       v->reserved_bytes || v->state == VERSION_STUCK;
 }
 
 void version_settle_locked(struct version *v)

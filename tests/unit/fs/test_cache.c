@@ -480,6 +480,49 @@ static void forgets(void **state)
 	cache_close(c);
 }
 
+/* R1: a block that goes while it is being read gives no zeros. */
+static struct cache *victim_cache;
+static struct version *victim;
+static bool by_eviction;
+
+static int take_away(const char *name)
+{
+	if (strcmp(name, "read.read") != 0)
+		return 0;
+	cache_test_point = NULL;
+	if (by_eviction)
+		assert_int_equal(cache_evict(victim_cache, 1, NULL, true, NULL),
+				 0);
+	else
+		assert_int_equal(version_forget_block(victim, 1), 0);
+	/* And is there anew, in part: reserved, not yet written. */
+	assert_int_equal(version_reserve(victim, 1, 1, RESERVE_READER, NULL,
+					 NULL), 0);
+	return 0;
+}
+
+static void taken_away_while_read(void **state)
+{
+	struct cache_config cfg = config_of(dir, 8 * MIB);
+	struct cache *c = must_open(&cfg);
+	char got[16];
+
+	(void)state;
+	victim_cache = c;
+	for (int i = 0; i < 2; i++) {
+		by_eviction = i;
+		victim = must_get(c, 1, 4 * BLOCK);
+		assert_int_equal(fill(victim), 0);
+		cache_test_point = take_away;
+		assert_int_equal(version_read(victim, got, sizeof(got), BLOCK),
+				 -ENODATA);
+		version_unreserve(victim, 0, 4);
+		version_put(victim);
+		assert_int_equal(cache_evict(c, 1, NULL, true, NULL), 0);
+	}
+	cache_close(c);
+}
+
 static void keeps_facts(void **state)
 {
 	struct cache_config cfg = config_of(dir, 8 * MIB);
@@ -555,7 +598,8 @@ int main(void)
 		T(evicted_while_referenced), T(evict_says_why_not),
 		T(reclaims),		T(holds_ahead),
 		T(lying_ident),		T(keeps_the_manifest),
-		T(forgets),		T(keeps_facts),
+		T(forgets),		T(taken_away_while_read),
+		T(keeps_facts),
 		T(empty_image),		T(shrinks),
 	};
 
