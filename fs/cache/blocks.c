@@ -20,7 +20,7 @@
 /* A failing disk must not cost the whole cache, one victim per block. */
 #define EIO_EVICT_GAP_NS (60 * NS_PER_S)
 
-/* ---- blocks and bytes --------------------------------------------------- */
+/* ---- blocks and bytes ---------------------------------------------------- */
 
 uint32_t version_block_length(const struct version *v, uint64_t block)
 {
@@ -105,7 +105,7 @@ uint64_t version_stored_bytes(struct version *v)
 	return v->stored_bytes;
 }
 
-/* ---- storing ------------------------------------------------------------ */
+/* ---- storing ------------------------------------------------------------- */
 
 /* The reservation is this caller's from here on: no unreserve gives it back
  * while the write is on its way. */
@@ -262,7 +262,7 @@ int version_read(struct version *v, void *buf, uint32_t n, uint64_t offset)
 	return after == before ? r : -ENODATA;
 }
 
-/* ---- forgetting --------------------------------------------------------- */
+/* ---- forgetting ---------------------------------------------------------- */
 
 /* From the bits in memory. Returns what the dropped blocks are charged. */
 static uint64_t drop_bits_locked(struct version *v, uint8_t *drop)

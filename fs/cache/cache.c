@@ -22,7 +22,7 @@
 #include "fs/cache/internal.h"
 #include "fs/locks.h"
 
-/* ---- opening ------------------------------------------------------------ */
+/* ---- opening ------------------------------------------------------------- */
 
 static int open_dir(struct cache *c, const char *dir, struct err *e)
 {
@@ -191,7 +191,7 @@ int cache_meta_set(struct cache *c, const char *name, const char *value)
 	return r;
 }
 
-/* ---- table -------------------------------------------------------------- */
+/* ---- table --------------------------------------------------------------- */
 
 static bool same(const struct version_ident *a, const struct version_ident *b)
 {
@@ -261,7 +261,7 @@ int cache_find(struct cache *c, uint64_t id, struct version **ret)
 	return 0;
 }
 
-/* ---- what is told ------------------------------------------------------- */
+/* ---- what is told -------------------------------------------------------- */
 
 static int64_t read_at_s(const struct version *v)
 {

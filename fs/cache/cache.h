@@ -2,7 +2,7 @@
 /*
  * cache.h - versions on the production server's disk (DESIGN.md section 6).
  *
- *	CACHE/index.db		SQLite, WAL: a row and a block bitmap per version
+ *	CACHE/index.db		SQLite, WAL: a row and a bitmap per version
  *	CACHE/data/<id>		one sparse file per version, id in decimal
  *	CACHE/lock		flock: one mount per cache
  *
@@ -60,7 +60,7 @@ int cache_dirfd(const struct cache *c);
 int cache_meta_get(struct cache *c, const char *name, char **ret);
 int cache_meta_set(struct cache *c, const char *name, const char *value);
 
-/* ---- versions --------------------------------------------------------- */
+/* ---- versions ------------------------------------------------------------ */
 
 struct version_ident {
 	uint64_t id;
@@ -106,7 +106,7 @@ void version_touch(struct version *v);
 void version_pin(struct version *v);
 void version_unpin(struct version *v);
 
-/* ---- blocks: none of these blocks ------------------------------------- */
+/* ---- blocks: none of these blocks ---------------------------------------- */
 
 bool version_complete(struct version *v);
 bool version_has(struct version *v, uint64_t block);
@@ -122,7 +122,7 @@ uint64_t version_stored_bytes(struct version *v);
  */
 int version_fd(struct version *v);
 
-/* ---- space (C3 to C6) ------------------------------------------------- */
+/* ---- space (C3 to C6) ---------------------------------------------------- */
 
 enum reserve_for {
 	RESERVE_READER,	 /* may take the oldest held one if all else is held */
@@ -166,7 +166,7 @@ int version_read(struct version *v, void *buf, uint32_t n, uint64_t offset);
  * and frees its space. It then counts as missing (C7). */
 int version_forget_block(struct version *v, uint64_t block);
 
-/* ---- eviction and lists ----------------------------------------------- */
+/* ---- eviction and lists -------------------------------------------------- */
 
 /* Deletes one version. -ENOENT, -EBUSY (open), -EPERM (held, unless `force`),
  * -ESTALE (digest is not NULL and differs). Blocking. */

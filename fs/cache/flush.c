@@ -101,7 +101,7 @@ static void picture_free(struct picture *p)
 	free(p);
 }
 
-/* ---- one version -------------------------------------------------------- */
+/* ---- one version --------------------------------------------------------- */
 
 /* The bytes behind these bits may be lost. */
 static void lost(struct version *v, struct index_key key)
@@ -191,7 +191,7 @@ static int take_picture(struct version *v, struct picture **ret)
 	return 0;
 }
 
-/* ---- all ---------------------------------------------------------------- */
+/* ---- all ----------------------------------------------------------------- */
 
 static int sync_folder(struct cache *c)
 {
@@ -346,7 +346,7 @@ int cache_flush(struct cache *c)
 	return r;
 }
 
-/* ---- the thread --------------------------------------------------------- */
+/* ---- the thread ---------------------------------------------------------- */
 
 static void *flusher(void *arg)
 {

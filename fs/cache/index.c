@@ -31,13 +31,10 @@
 #include "common/cleanup.h"
 #include "common/db.h"
 #include "common/limits.h"
-#include "common/lock.h"
-#include "fs/cache/point.h"
+#include "fs/cache/index_db.h"
 #include "fs/locks.h"
 
 #define INDEX_APPLICATION_ID 0x53474643 /* "SGFC" */
-#define COMMIT_MAX_ROWS 16
-#define COMMIT_MAX_BYTES (128u << 10)
 
 static const char *const steps[] = {
 	"CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);"
@@ -59,18 +56,9 @@ static const char *const steps[] = {
 static const struct db_schema schema = {
 	.application_id = INDEX_APPLICATION_ID, .step = steps};
 
-struct index {
-	int cache_fd;  /* set once; the cache's */
-	struct db *db; /* the owner's */
+/* ---- ownership of the handle --------------------------------------------- */
 
-	struct lock lock; /* the rest */
-	struct wait_cond free;
-	bool owned;
-};
-
-/* ---- ownership of the handle ------------------------------------------- */
-
-static struct db *enter(struct index *x)
+struct db *index_enter(struct index *x)
 {
 	lock_take(&x->lock);
 	while (x->owned)
@@ -80,7 +68,7 @@ static struct db *enter(struct index *x)
 	return x->db;
 }
 
-static void leave(struct index *x)
+void index_leave(struct index *x)
 {
 	lock_take(&x->lock);
 	x->owned = false;
@@ -88,7 +76,7 @@ static void leave(struct index *x)
 	lock_give(&x->lock);
 }
 
-/* ---- opening ----------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------- */
 
 /* SQLite opens by path and would follow a link that somebody planted. */
 static int check_plain(int cache_fd, const char *dir, const char *name,
@@ -196,7 +184,7 @@ uint64_t index_file_bytes(struct index *x)
 	return sum;
 }
 
-/* ---- loading ----------------------------------------------------------- */
+/* ---- loading ------------------------------------------------------------- */
 
 bool index_ident_sane(const struct version_ident *id)
 {
@@ -245,7 +233,7 @@ static int load_row(struct sqlite3_stmt *q,
 int index_load(struct index *x, int (*row)(void *ctx, struct index_row *row),
 	       void *ctx, struct err *e)
 {
-	struct db *db = enter(x);
+	struct db *db = index_enter(x);
 	struct sqlite3_stmt *q;
 	int r;
 
@@ -265,261 +253,15 @@ int index_load(struct index *x, int (*row)(void *ctx, struct index_row *row),
 		}
 		db_done(q);
 	}
-	leave(x);
+	index_leave(x);
 	return r;
 }
 
-/* ---- rows -------------------------------------------------------------- */
-
-static int finish(struct db *db, int r)
-{
-	if (!r)
-		r = db_commit(db, NULL);
-	if (r)
-		db_rollback(db);
-	return r;
-}
-
-static int put_manifest(struct db *db, uint64_t id, const void *data, size_t n)
-{
-	return db_run(db, NULL, "INSERT OR REPLACE INTO manifest VALUES (?, ?)",
-		      "ub", id, data, n);
-}
-
-static int drop_id(struct db *db, uint64_t id)
-{
-	int r = db_run(db, NULL, "DELETE FROM version WHERE id = ?", "u", id);
-
-	if (!r)
-		r = db_run(db, NULL, "DELETE FROM manifest WHERE id = ?", "u",
-			   id);
-	return r;
-}
-
-static int insert(struct db *db, const struct index_row *row)
-{
-	const struct version_ident *id = row->ident;
-
-	return db_run(db, NULL,
-		      "INSERT INTO version (seq, id, digest, size, block,"
-		      " name, stored_at, complete_at, held_until, bits)"
-		      " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		      "uubuusiiib", row->seq, id->id, id->digest.b,
-		      (size_t)DIGEST_BYTES, id->size_bytes,
-		      (uint64_t)id->block_bytes, id->name, row->stored_at_s,
-		      row->complete_at_s, row->held_until_s, row->bits,
-		      row->n_bits_bytes);
-}
-
-int index_add(struct index *x, const struct index_row *row,
-	      const void *manifest, size_t n)
-{
-	struct db *db;
-	int r = point("row.add");
-
-	if (r)
-		return r;
-	db = enter(x);
-	r = db_begin(db, NULL);
-	if (!r)
-		r = drop_id(db, row->ident->id);
-	if (!r)
-		r = insert(db, row);
-	if (!r && manifest)
-		r = put_manifest(db, row->ident->id, manifest, n);
-	r = finish(db, r);
-	leave(x);
-	return r ? r : point("row.added");
-}
-
-int index_move(struct index *x, uint64_t id, uint64_t seq, uint64_t new_seq,
-	       int64_t stored_at_s)
-{
-	struct db *db = enter(x);
-	int r = db_run(db, NULL,
-		       "UPDATE version SET seq = ?, stored_at = ?"
-		       " WHERE id = ? AND seq = ?",
-		       "uiuu", new_seq, stored_at_s, id, seq);
-
-	leave(x);
-	return r;
-}
-
-int index_hold(struct index *x, struct index_key key, int64_t until_s)
-{
-	struct db *db = enter(x);
-	int r = db_run(db, NULL,
-		       "UPDATE version SET held_until = ?"
-		       " WHERE id = ? AND seq = ?",
-		       "iuu", until_s, key.id, key.seq);
-
-	leave(x);
-	return r;
-}
-
-/* ---- bits -------------------------------------------------------------- */
-
-static int put_one(struct db *db, const struct index_bits *b)
-{
-	return db_run(db, NULL,
-		      "UPDATE version SET bits = ?, complete_at = ?"
-		      " WHERE id = ? AND seq = ? AND deleted = 0",
-		      "biuu", b->bits, b->n_bits_bytes, b->complete_at_s,
-		      b->key.id, b->key.seq);
-}
-
-/* As many as keep the log within its bound; any prefix may be durable
- * without the rest, each row stands for itself. */
-static size_t put_some(const struct index_bits *b, size_t n)
-{
-	size_t bytes = 0, i = 0;
-
-	while (i < n && i < COMMIT_MAX_ROWS && bytes < COMMIT_MAX_BYTES)
-		bytes += b[i++].n_bits_bytes;
-	return i;
-}
-
-int index_put_bits(struct index *x, const struct index_bits *b, size_t n)
-{
-	int r = 0;
-
-	while (n > 0 && !r) {
-		size_t some = put_some(b, n);
-		struct db *db = enter(x);
-
-		r = db_begin(db, NULL);
-		for (size_t i = 0; i < some && !r; i++)
-			r = put_one(db, &b[i]);
-		r = finish(db, r);
-		leave(x);
-		b += some;
-		n -= some;
-	}
-	return r;
-}
-
-int index_get_bits(struct index *x, struct index_key key, uint8_t *bits,
-		   size_t n)
-{
-	struct db *db = enter(x);
-	struct sqlite3_stmt *q;
-	const void *p;
-	size_t got;
-	int r;
-
-	r = db_query(db, &q, NULL,
-		     "SELECT bits FROM version WHERE id = ? AND seq = ?"
-		     " AND deleted = 0",
-		     "uu", key.id, key.seq);
-	if (!r) {
-		r = db_next(db, q, NULL);
-		if (r == 1) {
-			p = db_col_blob(q, 0, &got);
-			r = got == n ? 0 : -EUCLEAN;
-			if (!r && n)
-				memcpy(bits, p, n);
-		} else if (r == 0) {
-			r = -ENOENT;
-		}
-		db_done(q);
-	}
-	leave(x);
-	return r;
-}
-
-/* ---- deletion ---------------------------------------------------------- */
-
-int index_mark(struct index *x, const struct index_key *k, size_t n)
-{
-	struct db *db;
-	int r = point("evict.mark");
-
-	if (r)
-		return r;
-	db = enter(x);
-	r = db_begin(db, NULL);
-	for (size_t i = 0; i < n && !r; i++)
-		r = db_run(db, NULL,
-			   "UPDATE version SET deleted = 1"
-			   " WHERE id = ? AND seq = ?",
-			   "uu", k[i].id, k[i].seq);
-	r = finish(db, r);
-	leave(x);
-	return r ? r : point("evict.marked");
-}
-
-int index_remove(struct index *x, const struct index_key *k, size_t n)
-{
-	struct db *db;
-	int r = point("evict.unrow");
-
-	if (r)
-		return r;
-	db = enter(x);
-	r = db_begin(db, NULL);
-	for (size_t i = 0; i < n && !r; i++)
-		r = drop_id(db, k[i].id);
-	r = finish(db, r);
-	leave(x);
-	return r ? r : point("evict.unrowed");
-}
-
-/* ---- manifests and meta ------------------------------------------------ */
-
-int index_set_manifest(struct index *x, struct index_key key, const void *data,
-		       size_t n)
-{
-	struct db *db = enter(x);
-	int r = put_manifest(db, key.id, data, n);
-
-	leave(x);
-	return r;
-}
-
-int index_get_manifest(struct index *x, uint64_t id, void **ret, size_t *ret_n)
-{
-	struct db *db = enter(x);
-	struct sqlite3_stmt *q;
-	const void *p;
-	void *copy = NULL;
-	size_t n = 0;
-	int r;
-
-	r = db_query(db, &q, NULL, "SELECT data FROM manifest WHERE id = ?",
-		     "u", id);
-	if (!r) {
-		r = db_next(db, q, NULL);
-		if (r == 1) {
-			p = db_col_blob(q, 0, &n);
-			copy = malloc(n ? n : 1);
-			r = copy ? 0 : -ENOMEM;
-			if (copy && n)
-				memcpy(copy, p, n);
-		} else if (r == 0) {
-			r = -ENOENT;
-		}
-		db_done(q);
-	}
-	leave(x);
-	if (r)
-		return r;
-	*ret = copy;
-	*ret_n = n;
-	return 0;
-}
-
-int index_drop_manifest(struct index *x, uint64_t id)
-{
-	struct db *db = enter(x);
-	int r = db_run(db, NULL, "DELETE FROM manifest WHERE id = ?", "u", id);
-
-	leave(x);
-	return r;
-}
+/* ---- facts --------------------------------------------------------------- */
 
 int index_meta_get(struct index *x, const char *name, char **ret)
 {
-	struct db *db = enter(x);
+	struct db *db = index_enter(x);
 	struct sqlite3_stmt *q;
 	char *value = NULL;
 	int r;
@@ -536,7 +278,7 @@ int index_meta_get(struct index *x, const char *name, char **ret)
 		}
 		db_done(q);
 	}
-	leave(x);
+	index_leave(x);
 	if (!r)
 		*ret = value;
 	return r;
@@ -544,10 +286,10 @@ int index_meta_get(struct index *x, const char *name, char **ret)
 
 int index_meta_set(struct index *x, const char *name, const char *value)
 {
-	struct db *db = enter(x);
+	struct db *db = index_enter(x);
 	int r = db_run(db, NULL, "INSERT OR REPLACE INTO meta VALUES (?, ?)",
 		       "ss", name, value);
 
-	leave(x);
+	index_leave(x);
 	return r;
 }

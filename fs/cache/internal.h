@@ -2,10 +2,10 @@
 /*
  * internal.h - the cache's own structs, its invariants, and a version's life.
  *
- *	         make_on_disk (reserve.c)
+ *	         make_on_disk (make.c)
  *	EMPTY ------------------------------> LIVE      row and file
  *	  ^ \                              _/  |
- *	  |  \ cache_hold (hold.c)        /    | evict_begin: bits go first
+ *	  |  \ cache_hold (orders.c)      /    | evict_begin: bits go first
  *	  |   `--------------------> ROW '     v
  *	  |                           |    [mark row, remove file, remove row]
  *	  `---------------------------+--------' evict_end
@@ -167,7 +167,7 @@ static inline void tell_changed(struct cache *c, uint64_t id)
 		c->changed(c->ctx, id);
 }
 
-/* ---- version.c: objects ------------------------------------------------ */
+/* ---- version.c: objects -------------------------------------------------- */
 
 /* What is to be closed and freed once the lock is given back. */
 struct leftovers {
@@ -203,34 +203,51 @@ void version_copy_bits(struct version *v, uint8_t *out, uint64_t *ret_n_stored);
  * caller owns the flush. */
 int blocks_drop(struct version *v, uint8_t *drop);
 
-/* ---- reserve.c ---------------------------------------------------------- */
+/* ---- room.c -------------------------------------------------------------- */
 
 /* Without the lock, before an arithmetic that is done with it. */
 void fs_sample_take(struct cache *c, struct fs_sample *ret);
 void index_measure(struct cache *c);
 struct victim_rules rules_now(const struct cache *c, enum reserve_for why);
+/*
+ * Room for `need` bytes, in space.reserved: 0, -EAGAIN (`again` will be
+ * called), -ENOSPC, -EIO. Without `again` it waits itself, and -EAGAIN then
+ * says that it did: all has to be looked at anew.
+ */
+int room_ask_locked(struct version *v, uint64_t need, enum reserve_for why,
+		    void (*again)(void *ctx), void *ctx,
+		    const struct fs_sample *fs);
+/* Could deletions make up for so much, not counting `v`? */
+bool room_can_be_had_locked(struct version *v, uint64_t shortage,
+			    enum reserve_for why);
+void promise_drop_locked(struct version *v);
+
+/* ---- make.c, reserve.c --------------------------------------------------- */
+
+/* Called with `moving` set, and the row's price reserved if it is EMPTY. */
+int make_on_disk(struct version *v, bool with_file);
 /* Reserves a row's price for what has none, and sets `moving`: 1. It has a
  * row: 0. Blocking. */
 int room_for_row(struct version *v);
-/* Called with `moving` set, and the row's price reserved if it is EMPTY. */
-int make_on_disk(struct version *v, bool with_file);
-void promise_drop_locked(struct version *v);
 
-/* ---- evict.c ------------------------------------------------------------ */
+/* ---- evict.c, evictor.c -------------------------------------------------- */
 
 int evictor_start(struct cache *c);
 void evictor_stop(struct cache *c);
-/* Empties a chain of victims that evict_begin_locked took out of service.
- * Blocking. *ret_freed: bytes that are free now. */
+/* Takes one out of service: nobody sees a bit of it any more. */
 void evict_begin_locked(struct version *v);
+/* Empties those. Blocking. *ret_freed: bytes that are free now. */
 int evict_end(struct cache *c, struct version **v, size_t n,
 	      uint64_t *ret_freed);
 /* One batch by the rules, for `bytes`; if others are deleting that much
  * already, waits for them. -ENOSPC: nothing can go. Blocking. */
 int evict_now(struct cache *c, uint64_t bytes, struct victim_rules rules,
 	      uint64_t *ret_freed);
+/* The same; gives the lock back meanwhile. */
+int evict_for_locked(struct cache *c, uint64_t shortage,
+		     const struct victim_rules *rules, uint64_t *ret_freed);
 
-/* ---- flush.c ------------------------------------------------------------ */
+/* ---- flush.c ------------------------------------------------------------- */
 
 int flusher_start(struct cache *c);
 void flusher_stop(struct cache *c);

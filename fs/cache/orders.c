@@ -86,7 +86,7 @@ int cache_reclaim(struct cache *c, uint64_t bytes, uint64_t *ret_freed_bytes)
 	return r;
 }
 
-/* ---- holds -------------------------------------------------------------- */
+/* ---- holds --------------------------------------------------------------- */
 
 /* A row for what has none, without a file. */
 static int make_bare_row(struct version *v)

@@ -49,7 +49,7 @@ void version_free(struct version *v)
 	free(v);
 }
 
-/* ---- references --------------------------------------------------------- */
+/* ---- references ---------------------------------------------------------- */
 
 /* Nobody outside refers to it. */
 static void last_ref_locked(struct version *v, struct leftovers *out)
@@ -152,7 +152,7 @@ uint64_t version_blocks(const struct version *v)
 	return v->n_blocks;
 }
 
-/* ---- pins --------------------------------------------------------------- */
+/* ---- pins ---------------------------------------------------------------- */
 
 void version_open(struct version *v)
 {
@@ -198,7 +198,7 @@ void version_settle_locked(struct version *v)
 		cond_wait(&v->cache->moved, &v->cache->lock);
 }
 
-/* ---- place in the stored order ------------------------------------------ */
+/* ---- place in the stored order ------------------------------------------- */
 
 void order_add_locked(struct cache *c, struct version *v)
 {
@@ -219,7 +219,7 @@ void order_remove_locked(struct cache *c, struct version *v)
 	DL_DELETE(c->order, &v->place);
 }
 
-/* ---- descriptor --------------------------------------------------------- */
+/* ---- descriptor ---------------------------------------------------------- */
 
 int version_fd(struct version *v)
 {
@@ -255,7 +255,7 @@ int version_fd(struct version *v)
 	return fd;
 }
 
-/* ---- manifest ----------------------------------------------------------- */
+/* ---- manifest ------------------------------------------------------------ */
 
 const struct manifest *version_manifest(struct version *v)
 {

@@ -83,7 +83,7 @@ static bool run_scene(const char *at, int after)
 	return false;
 }
 
-/* ---- afterwards ------------------------------------------------------------ */
+/* ---- afterwards ---------------------------------------------------------- */
 
 /* C2: as many files as rows, and they are theirs. */
 static void check_files(struct cache *c)
@@ -242,7 +242,7 @@ static void killed_at_start(void **state)
 	}
 }
 
-/* ---- start-up --------------------------------------------------------------- */
+/* ---- start-up ------------------------------------------------------------ */
 
 static unsigned n_opens, n_stats;
 

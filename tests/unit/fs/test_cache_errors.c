@@ -67,7 +67,7 @@ static void must_exec(const char *sql)
 	sqlite3_close(db);
 }
 
-/* ---- faults by name -------------------------------------------------------- */
+/* ---- faults by name ------------------------------------------------------ */
 
 static const char *fault_at;
 static int fault, fault_skip, fault_times;
@@ -92,7 +92,7 @@ static void inject_at(const char *name, int error, int times)
 	fault_times = times;
 }
 
-/* ---- who else is there ------------------------------------------------------- */
+/* ---- who else is there --------------------------------------------------- */
 
 static void second_opener(void **state)
 {
@@ -182,7 +182,7 @@ static void planted_links(void **state)
 	scratch_remove(outside);
 }
 
-/* ---- what start-up finds (C2) ------------------------------------------------- */
+/* ---- what start-up finds (C2) -------------------------------------------- */
 
 static void foreign_files(void **state)
 {
@@ -306,7 +306,7 @@ static void newer_schema(void **state)
 	assert_non_null(strstr(e.text, "newer"));
 }
 
-/* ---- failing calls (C6) -------------------------------------------------------- */
+/* ---- failing calls (C6) -------------------------------------------------- */
 
 static void check_nothing_reserved(struct cache *c)
 {
@@ -520,7 +520,7 @@ static void remove_fails(void **state)
 	cache_close(c);
 }
 
-/* ---- real file systems --------------------------------------------------------- */
+/* ---- real file systems --------------------------------------------------- */
 
 static bool have_mounts;
 
@@ -538,8 +538,8 @@ static bool mount_small(const char *options)
 static void eat(void)
 {
 	static char buf[4096];
-	int fd = open(in_dir("other"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
-		      0600);
+	int fd = open(in_dir("other"),
+		      O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 
 	while (write(fd, buf, sizeof(buf)) == (ssize_t)sizeof(buf))
 		;

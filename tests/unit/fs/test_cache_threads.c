@@ -41,7 +41,7 @@ static void changed(void *ctx, uint64_t id)
 	add(&n_changed);
 }
 
-/* ---- waiting for `again` ------------------------------------------------------ */
+/* ---- waiting for `again` ------------------------------------------------- */
 
 struct turn {
 	struct lock lock;
@@ -83,7 +83,7 @@ static int reserve_patiently(struct version *v, uint64_t first, uint64_t n,
 	return r;
 }
 
-/* ---- workers -------------------------------------------------------------------- */
+/* ---- workers ------------------------------------------------------------- */
 
 /* One at a time reserves and stores a version, as a stream would. */
 static pthread_mutex_t filling[N_IDS + 1];
@@ -250,7 +250,7 @@ static void too_many_for_the_room(void **state)
 	scratch_remove(dir);
 }
 
-/* ---- fairness --------------------------------------------------------------------- */
+/* ---- fairness ------------------------------------------------------------ */
 
 static void *nibbler(void *arg)
 {
