@@ -19,6 +19,7 @@ PATH=$STAGEFS_BUILD/fs:$STAGEFS_BUILD/origin:$PATH
 ORIGIN_BIN=$STAGEFS_BUILD/origin/stagefs-origin
 STAGEFS_BIN=$STAGEFS_BUILD/fs/stagefs
 MOUNT_BIN=$STAGEFS_BUILD/fs/mount.stagefs
+TOOLS=$STAGEFS_BUILD/tools	# of tests/tools/*.c
 export LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
 
 [ "$(id -u)" = 0 ] || { echo "this case needs root"; exit 77; }
@@ -238,6 +239,9 @@ mount_fs()
 
 umount_fs() { timeout 20 umount "$T/$1"; }
 
+# end_fs NAME: the same, and waits until its processes have let the cache go.
+end_fs() { "$STAGEFS_BIN" umount "$T/$1"; }
+
 # status_of NAME JQ: from `stagefs status --json`.
 status_of() { "$STAGEFS_BIN" status --json "$T/$1" | jq -r "$2"; }
 
@@ -251,11 +255,11 @@ xattr()
 	getfattr --only-values -n "user.stagefs.$3" "$T/$1/$2" 2>/dev/null || echo -
 }
 
+# sanitized: is this a build that takes more time and memory?
+sanitized() { grep -q '^STAGEFS_SANITIZE:[^=]*=.' "$STAGEFS_BUILD/CMakeCache.txt"; }
+
 # forget_pages: clean pages of all files leave memory.
 forget_pages() { echo 1 > /proc/sys/vm/drop_caches; }
-
-# tool NAME ARGUMENTS...: a program of tests/tools.
-tool() { local name=$1; shift; "$STAGEFS_BUILD/tools/$name" "$@"; }
 
 # has_image NAME IMAGE: it is in the mount's listing.
 has_image() { [ -e "$T/$1/$2" ]; }

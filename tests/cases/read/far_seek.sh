@@ -33,7 +33,7 @@ kill -0 $front || fail "the front was complete before the end was answered"
 cmp "$T/tail" <(tail -c 1048576 "$T/image")
 
 # Somewhere in the middle too, and behind it is not fetched before the front.
-tool preads -o "$T/middle" "$I" $(((MIB / 2) << 20)) 4096
+"$TOOLS/preads" -o "$T/middle" "$I" $(((MIB / 2) << 20)) 4096
 cmp "$T/middle" <(tail -c +$((((MIB / 2) << 20) + 1)) "$T/image" | head -c 4096)
 stored=$(xattr m image cached_bytes)
 kill -0 $front

@@ -37,15 +37,15 @@ sent=$(origin_sent)
 [ "$sent" -le $(((IMAGES + 1) * (18 << 20))) ] ||
 	fail "$sent bytes left the origin for looks into $IMAGES images"
 for i in $(seq $IMAGES); do equal "$(xattr m "many/i$i" state)" partial; done
-umount_fs m
+end_fs m
 rm -r "$T/m.cache"
 
 # A first and a last block alone.
 mount_fs m
 before=$(origin_sent)
 for i in $(seq $IMAGES); do
-	tool preads -d "$T/m/many/i$i" 0 4096 > /dev/null
-	tool preads -d "$T/m/many/i$i" $((BYTES - 4096)) 4096 > /dev/null
+	"$TOOLS/preads" -d "$T/m/many/i$i" 0 4096 > /dev/null
+	"$TOOLS/preads" -d "$T/m/many/i$i" $((BYTES - 4096)) 4096 > /dev/null
 done
 equal $(($(origin_sent) - before)) $((IMAGES * (2 << 20)))
 
@@ -60,14 +60,14 @@ for n in $(seq 0 33); do
 	dd if="$T/m/many/i2" bs=1M skip="$n" count=1 status=none > /dev/null
 done
 eventually 20 image_is m many/i2 complete
-umount_fs m
+end_fs m
 rm -r "$T/m.cache"
 
 # fill-after=0: one byte is enough.
 mount_fs m fill-after=0
 head -c 1 "$T/m/many/i1" > /dev/null
 eventually 20 image_is m many/i1 complete
-umount_fs m
+end_fs m
 rm -r "$T/m.cache"
 
 # fill-after=never, or a huge one: whatever is read, nothing else comes.
@@ -84,6 +84,6 @@ for value in never 1T; do
 	# Read whole, it is whole.
 	same_bytes "$T/i1" "$T/m/many/i1"
 	eventually 10 image_is m many/i1 complete
-	umount_fs m
+	end_fs m
 	rm -r "$T/m.cache"
 done
