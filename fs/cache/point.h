@@ -4,8 +4,7 @@
  * or make the step fail. NULL in production.
  *
  * The hook returns 0, or -errno that the step then fails with. It is called
- * with no lock held, on whatever thread gets there, and is set before
- * cache_open. The names are the steps of internal.h's invariants:
+ * with no lock held, on whatever thread gets there. The names are the steps of internal.h's invariants:
  *
  *	row.add row.added file.create file.created
  *	store.write store.written
@@ -22,9 +21,10 @@ extern int (*cache_test_point)(const char *name);
 
 static inline int point(const char *name)
 {
-	return __builtin_expect(cache_test_point != 0, 0)
-		       ? cache_test_point(name)
-		       : 0;
+	int (*hook)(const char *) =
+		__atomic_load_n(&cache_test_point, __ATOMIC_ACQUIRE);
+
+	return __builtin_expect(hook != 0, 0) ? hook(name) : 0;
 }
 
 #endif

@@ -32,6 +32,11 @@
 #define MIB (UINT64_C(1) << 20)
 #define BLOCK (64u << 10)
 
+static inline void set_point(int (*hook)(const char *name))
+{
+	__atomic_store_n(&cache_test_point, hook, __ATOMIC_RELEASE);
+}
+
 static inline char *scratch_dir(void)
 {
 	char path[] = "/dev/shm/stagefs-cache-XXXXXX";

@@ -489,7 +489,7 @@ static int take_away(const char *name)
 {
 	if (strcmp(name, "read.read") != 0)
 		return 0;
-	cache_test_point = NULL;
+	set_point(NULL);
 	if (by_eviction)
 		assert_int_equal(cache_evict(victim_cache, 1, NULL, true, NULL),
 				 0);
@@ -513,7 +513,7 @@ static void taken_away_while_read(void **state)
 		by_eviction = i;
 		victim = must_get(c, 1, 4 * BLOCK);
 		assert_int_equal(fill(victim), 0);
-		cache_test_point = take_away;
+		set_point(take_away);
 		assert_int_equal(version_read(victim, got, sizeof(got), BLOCK),
 				 -ENODATA);
 		version_unreserve(victim, 0, 4);

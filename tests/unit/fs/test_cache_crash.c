@@ -40,7 +40,7 @@ static void scene(void)
 	struct cache *c;
 	struct version *v;
 
-	cache_test_point = die;
+	set_point(die);
 	c = must_open(&cfg);
 	fill_id(c, 1, SIZE);
 	cache_flush(c);
@@ -113,7 +113,7 @@ static void check_after(void)
 	struct stat st;
 	size_t n;
 
-	cache_test_point = NULL;
+	set_point(NULL);
 	c = must_open(&cfg);
 	check_files(c);
 	assert_int_equal(cache_list(c, &l, &n), 0);
@@ -231,7 +231,7 @@ static void killed_at_start(void **state)
 		kill_after = 0;
 		pid = fork();
 		if (pid == 0) {
-			cache_test_point = die;
+			set_point(die);
 			must_open(&cfg);
 			_exit(0);
 		}
@@ -280,9 +280,9 @@ static void start_is_linear(void **state)
 	}
 	cache_close(c);
 	n_opens = n_stats = 0;
-	cache_test_point = count;
+	set_point(count);
 	c = must_open(&cfg);
-	cache_test_point = NULL;
+	set_point(NULL);
 	assert_int_equal(n_opens, 0);
 	assert_int_equal(n_stats, n);
 	cache_stats(c, &s);

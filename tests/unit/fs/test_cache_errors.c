@@ -6,6 +6,7 @@
  */
 #include "cache_fixture.h"
 
+#include <pthread.h>
 #include <sched.h>
 #include <sqlite3.h>
 #include <sys/mount.h>
@@ -23,7 +24,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	cache_test_point = NULL;
+	set_point(NULL);
 	umount2(dir, MNT_DETACH);
 	scratch_remove(dir);
 	return 0;
@@ -69,27 +70,31 @@ static void must_exec(const char *sql)
 
 /* ---- faults by name ------------------------------------------------------ */
 
+static pthread_mutex_t fault_lock = PTHREAD_MUTEX_INITIALIZER;
 static const char *fault_at;
-static int fault, fault_skip, fault_times;
+static int fault, fault_times; /* -1: always */
 
 static int inject(const char *name)
 {
-	if (!fault_at || strcmp(name, fault_at) != 0 || fault_times == 0)
-		return 0;
-	if (fault_skip-- > 0)
-		return 0;
-	if (fault_times > 0)
-		fault_times--;
-	return fault;
+	int r = 0;
+
+	pthread_mutex_lock(&fault_lock);
+	if (fault_at && strcmp(name, fault_at) == 0 && fault_times != 0) {
+		fault_times -= fault_times > 0;
+		r = fault;
+	}
+	pthread_mutex_unlock(&fault_lock);
+	return r;
 }
 
 static void inject_at(const char *name, int error, int times)
 {
-	cache_test_point = inject;
+	pthread_mutex_lock(&fault_lock);
 	fault_at = name;
 	fault = error;
-	fault_skip = 0;
 	fault_times = times;
+	pthread_mutex_unlock(&fault_lock);
+	set_point(inject);
 }
 
 /* ---- who else is there --------------------------------------------------- */

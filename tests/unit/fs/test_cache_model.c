@@ -848,7 +848,7 @@ static void random_operations(void **state)
 
 	(void)state;
 	rng = seed ? strtoull(seed, NULL, 0) : 88172645463325252ull;
-	cache_test_point = hook;
+	set_point(hook);
 	for (uint64_t id = 1; id <= N_IDS; id++) {
 		m[id].n = 1 + rnd(MAX_BLOCKS);
 		m[id].size = m[id].n * BLOCK - (rnd(2) ? rnd(BLOCK - 64) : 0);

@@ -331,7 +331,7 @@ static void queue_and_promise(void **state)
 	cfg = config_of(dir, capacity_for(price(8 * BLOCK) + 4 * BLOCK +
 					  3 * price(0) + MIB / 4));
 	sem_init(&may_mark, 0, 0);
-	cache_test_point = stop_at_mark;
+	set_point(stop_at_mark);
 	c = must_open(&cfg);
 	assert_int_equal(fill_id(c, 1, 8 * BLOCK), 0);
 	small = must_get(c, 3, 8 * BLOCK);
@@ -374,7 +374,7 @@ static void queue_and_promise(void **state)
 	version_put(big);
 	version_put(small);
 	version_put(other);
-	cache_test_point = NULL;
+	set_point(NULL);
 	cache_close(c);
 	scratch_remove(dir);
 }
