@@ -233,7 +233,7 @@ int main(int argc, char **argv)
 	static struct options o; /* the supervisor keeps it to its end */
 	struct watch w = {.o = &o,
 			  .program = program,
-			  .worker = {.link = -1},
+			  .worker = {.link = -1, .fd = {-1, -1}},
 			  .fds = {-1, -1, -1},
 			  .signals = -1};
 	int r;

@@ -6,6 +6,7 @@
 #include "fs/supervisor/supervisor.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -31,4 +32,18 @@ int session_make(struct session_area **ret)
 fail:
 	close(fd);
 	return -errno;
+}
+
+void session_forget_connection(struct session_area *s)
+{
+	s->init_bytes = s->init_answered = s->passthrough = 0;
+	s->opens_end = 0;
+	/* Words first used anew start from 0 as well, which is fine: no file
+	 * handle of the old connection can come over the new one. Gives the
+	 * pages back. */
+	if (madvise(s->backing, sizeof(s->backing) + sizeof(s->open),
+		    MADV_REMOVE) < 0) {
+		memset(s->backing, 0, sizeof(s->backing));
+		memset(s->open, 0, sizeof(s->open));
+	}
 }

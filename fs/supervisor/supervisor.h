@@ -56,6 +56,8 @@ struct session_area;
 
 /* The memfd that outlives workers; the supervisor only keeps and counts. */
 int session_make(struct session_area **ret);
+/* A new connection: INIT, opens and backing files of the last are gone. */
+void session_forget_connection(struct session_area *s);
 
 /* ---- socket.c ---- */
 
@@ -78,16 +80,26 @@ struct worker_fds {
 struct worker {
 	pid_t pid; /* 0: none */
 	int link;  /* -1: none */
+	int fd[2]; /* that came with the last message, -1: none */
 };
 
 int worker_find_program(char program[PATH_MAX]);
 int worker_start(struct worker *w, const char *program,
 		 const struct options *o, const struct worker_fds *fds);
 int worker_tell(const struct worker *w, char message);
-/* Next message of the worker: its letter, text in `text`. 0 at the end. */
-int worker_hear(const struct worker *w, char text[LINE_MAX_BYTES]);
+/* Next message of the worker: its letter, text in `text`. 0 at the end.
+ * Descriptors of the one before are closed, if they are still there. */
+int worker_hear(struct worker *w, char text[LINE_MAX_BYTES]);
 /* Waits up to `ms` for its end, then kills. Returns the wait status. */
 int worker_end(struct worker *w, int ms);
+
+/* ---- backing.c ---- */
+
+/* MSG_BACKING_OPEN: registers w->fd[0] with the kernel, answers over
+ * w->fd[1], closes both. Never waits. */
+void backing_open(struct worker *w, int fuse_fd, struct session_area *s);
+/* MSG_BACKING_CLOSE */
+void backing_close(int fuse_fd, struct session_area *s, const char *ids);
 
 /* ---- watch.c ---- */
 

@@ -127,6 +127,12 @@ static void worker_spoke(struct watch *w, struct life *l)
 	case MSG_ERROR:
 		say("worker: %s", text);
 		break;
+	case MSG_BACKING_OPEN:
+		backing_open(&w->worker, w->fds.fuse, w->session);
+		break;
+	case MSG_BACKING_CLOSE:
+		backing_close(w->fds.fuse, w->session, text);
+		break;
 	default:
 		close(w->worker.link);
 		w->worker.link = -1;

@@ -22,41 +22,79 @@
  *	MSG_READY [warning], or MSG_ERROR text
  *					mount(2); MSG_MOUNTED
  *	MSG_SERVING
+ *	MSG_BACKING_OPEN + 2 descriptors
+ *					a struct backing_answer over the second
+ *	MSG_BACKING_CLOSE "7 12 13"
  *
  * A worker that is started again gets MSG_MOUNTED for its "ready" as well. It
  * sees that it is not the first one by `started`.
+ *
+ * MSG_BACKING_OPEN: the first descriptor is a file that the kernel is to read
+ * by itself, the second one end of a socket pair (SOCK_SEQPACKET) made for
+ * this one answer. So answers need no numbers, any thread may ask, and one who
+ * has stopped waiting has closed his end: the supervisor sees that nobody
+ * took the answer and takes the registration back.
  */
 enum supervisor_message {
 	MSG_READY = 'R',
 	MSG_ERROR = 'E', /* one line of text, without an end byte */
 	MSG_MOUNTED = 'M',
 	MSG_SERVING = 'S',
+	MSG_BACKING_OPEN = 'B',
+	MSG_BACKING_CLOSE = 'C', /* ids in decimal, blanks in between */
 };
 #define SUPERVISOR_MESSAGE_MAX_BYTES 1200
 
+struct backing_answer {
+	int32_t id; /* > 0, or -errno */
+};
+
 /*
  * What has to outlive a worker, in a memfd that the supervisor holds. It is
- * written by one worker at a time; each field is written before the one that
- * says that it counts (`init_bytes`, then `init_answered`), so a kill between
- * any two stores leaves a state that the next worker can go on from.
- *
- * `room` is where the table of open inodes goes (mode, count, backing id).
+ * written by one worker at a time, but for `started` and `backing`, which are
+ * the supervisor's. Each field is written before the one that says that it
+ * counts (`init_bytes`, then `init_answered`; an open's fields, then its
+ * `word`), so a kill between any two stores leaves a state that the next
+ * worker can go on from. Sparse: pages that nobody wrote take no memory.
  */
 #define SESSION_MAGIC 0x73746773u /* "stgs" */
-#define SESSION_LAYOUT 1u
+#define SESSION_LAYOUT 2u
 #define SESSION_INIT_MAX_BYTES 512u
-#define SESSION_AREA_BYTES (1u << 20)
+#define SESSION_HEAD_BYTES 4096u
+#define SESSION_BACKINGS_MAX 65536u
+#define SESSION_OPENS_BITS 20
+#define SESSION_OPENS_MAX (1u << SESSION_OPENS_BITS)
+
+/*
+ * One open file of the kernel. `word` is generation << 2 | state. See
+ * fs/kernel/opens.c for its life.
+ */
+struct session_open {
+	uint64_t word;	 /* atomic */
+	uint64_t id;	 /* of the image */
+	uint64_t unique; /* of the OPEN that made it */
+	uint32_t backing_id; /* 0: cached mode */
+	uint32_t reserved;
+};
 
 struct session_area {
 	uint32_t magic, layout;
 	uint32_t started;	/* workers started so far */
 	uint32_t init_bytes;	/* 0: no INIT has been seen yet */
 	uint32_t init_answered; /* the kernel has its answer */
-	uint32_t reserved[3];
+	uint32_t passthrough;	/* that answer has switched it on */
+	uint32_t opens_end;	/* no open at or behind it was ever in use */
+	uint32_t reserved;
 	uint8_t init[SESSION_INIT_MAX_BYTES]; /* the request, as read */
-	uint8_t room[SESSION_AREA_BYTES - SESSION_INIT_MAX_BYTES - 32];
+	uint8_t room[SESSION_HEAD_BYTES - SESSION_INIT_MAX_BYTES - 32];
+	/* Files registered with the kernel, in any order; 0: none. Written by
+	 * the supervisor once the kernel has one, and once it has not. */
+	uint32_t backing[SESSION_BACKINGS_MAX];
+	struct session_open open[SESSION_OPENS_MAX];
 };
-_Static_assert(sizeof(struct session_area) == SESSION_AREA_BYTES,
+_Static_assert(sizeof(struct session_area) ==
+		       SESSION_HEAD_BYTES + SESSION_BACKINGS_MAX * 4 +
+			       SESSION_OPENS_MAX * 32,
 	       "the layout of the session area is an interface");
 
 #endif

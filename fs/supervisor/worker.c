@@ -103,16 +103,42 @@ int worker_tell(const struct worker *w, char message)
 	return send(w->link, &message, 1, MSG_NOSIGNAL) == 1 ? 0 : -errno;
 }
 
-int worker_hear(const struct worker *w, char text[LINE_MAX_BYTES])
+static void drop_fds(struct worker *w)
+{
+	for (int i = 0; i < 2; i++) {
+		if (w->fd[i] >= 0)
+			close(w->fd[i]);
+		w->fd[i] = -1;
+	}
+}
+
+static void take_fds(struct worker *w, struct msghdr *msg)
+{
+	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
+
+	/* More than two do not fit: the kernel has closed them. */
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+		memcpy(w->fd, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
+}
+
+int worker_hear(struct worker *w, char text[LINE_MAX_BYTES])
 {
 	char message[SUPERVISOR_MESSAGE_MAX_BYTES];
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(w->fd))];
+	struct iovec iov = {message, sizeof(message)};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control,
+			     .msg_controllen = sizeof(control)};
 	ssize_t n;
 
+	drop_fds(w);
 	do
-		n = recv(w->link, message, sizeof(message), 0);
+		n = recvmsg(w->link, &msg, MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
 	if (n <= 0)
 		return 0;
+	take_fds(w, &msg);
 	snprintf(text, LINE_MAX_BYTES, "%.*s", (int)n - 1, message + 1);
 	return message[0];
 }
@@ -132,6 +158,7 @@ int worker_end(struct worker *w, int ms)
 		poll(NULL, 0, 10);
 		waited += 10;
 	}
+	drop_fds(w);
 	if (w->link >= 0)
 		close(w->link);
 	w->pid = 0;
