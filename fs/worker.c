@@ -48,6 +48,7 @@
 #define CONTACT_AGAIN_MS 2000
 #define CACHE_BUSY_MS 3000 /* the last mount of it may be on its way out */
 #define STEP_MS 50
+#define STORE_THREADS 2
 #define MIN_FREE_BYTES (UINT64_C(1) << 30)
 
 struct worker {
@@ -60,7 +61,8 @@ struct worker {
 	bool pinned;
 	char warning[512];
 
-	struct pool *pool;
+	struct pool *pool;  /* hashing, and what else is short */
+	struct pool *store; /* writes: a slow disk must not hold up hashing */
 	struct cache *cache;
 	struct catalog *catalog;
 	struct sources *sources;
@@ -258,7 +260,7 @@ static int open_reader(struct worker *w, struct err *e)
 	const struct reader_config cfg = {
 		.cache = w->cache,
 		.fetch = w->fetch,
-		.pool = w->pool,
+		.pool = w->store,
 		.fill_after_bytes = w->o.fill_after_bytes,
 		.io_timeout_ms = (uint32_t)w->o.io_timeout_ms,
 		.look_ahead_bytes = w->o.look_ahead_bytes,
@@ -413,6 +415,8 @@ static int bring_up(struct worker *w, struct err *e)
 {
 	int r = pool_new("verify", 0, &w->pool);
 
+	if (r == 0)
+		r = pool_new("store", STORE_THREADS, &w->store);
 	if (r < 0)
 		return err_set(e, -r, "threads: %s", strerror(-r));
 	r = open_cache(w, e);
@@ -460,6 +464,7 @@ static void take_down(struct worker *w)
 	if (w->sources)
 		sources_free(w->sources);
 	pool_free(w->pool);
+	pool_free(w->store);
 	if (w->cache)
 		cache_flush(w->cache);
 	if (w->catalog)
