@@ -2,10 +2,12 @@
 /*
  * scheduling.c - a loop around scheduler_run.
  *
- * It has a handle of its own, so PRAGMA data_version shows what all others
- * have committed, the loops' desk included, and not what the schedule wrote
- * itself. Descriptors come once a second per server: at most two runs a
- * second, however many servers there are.
+ * PRAGMA data_version tells of all commits but those of the handle that is
+ * asked. So the watching is done on a handle that writes nothing: the schedule
+ * goes in steps (a job has to have a number before it is ordered), and what it
+ * wrote itself is reason enough to run again, until a run has nothing to
+ * write. Descriptors come once a second per server: at most two runs a second,
+ * however many servers there are.
  */
 #include "origin/http/scheduling.h"
 
@@ -34,7 +36,7 @@ struct scheduling {
 	bool stop;
 
 	/* The thread's own. */
-	struct db *db;
+	struct db *db, *watch;
 	int64_t version, next_s;
 	uint64_t ran_ns;
 	bool changed, failing;
@@ -106,7 +108,7 @@ static bool is_due(struct scheduling *s, int64_t now_s)
 	int64_t version = s->version;
 
 	/* A change that comes right after a run is not forgotten: it waits. */
-	if (db_data_version(s->db, &version) == 0 && version != s->version) {
+	if (db_data_version(s->watch, &version) == 0 && version != s->version) {
 		s->version = version;
 		s->changed = true;
 	}
@@ -150,7 +152,10 @@ int scheduling_start(const struct scheduling_config *c,
 		return err_set(e, ENOMEM, "out of memory");
 	s->c = *c;
 	r = origindb_open(c->store_dir, &s->db, e);
+	if (!r)
+		r = origindb_open(c->store_dir, &s->watch, e);
 	if (r) {
+		db_close(s->db);
 		free(s);
 		return r;
 	}
@@ -160,6 +165,7 @@ int scheduling_start(const struct scheduling_config *c,
 	if (r) {
 		cond_destroy(&s->cond);
 		lock_destroy(&s->lock);
+		db_close(s->watch);
 		db_close(s->db);
 		free(s);
 		return err_set(e, r, "cannot start a thread: %s", strerror(r));
@@ -179,6 +185,7 @@ void scheduling_stop(struct scheduling *s)
 	pthread_join(s->thread, NULL);
 	cond_destroy(&s->cond);
 	lock_destroy(&s->lock);
+	db_close(s->watch);
 	db_close(s->db);
 	free(s);
 }

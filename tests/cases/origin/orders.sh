@@ -127,6 +127,12 @@ refused "what to set" origin server set line3
 origin server set line3 --prefetch-rate "08:00 200M/s, 20:00 unlimited" > /dev/null
 equal "$(origin server list --json | jq -r '.servers[0].prefetch_rate')" "08:00 200M/s, 20:00 unlimited"
 
+# ---- a plan entry becomes an order in the time of its change, and not only
+# when the schedule runs anyway (every ten seconds)
+last=$(orders after=0 | jq -r '.orders[-1].number')
+origin plan add --server line3 --image win/b.img --at "+1h" > /dev/null
+equal "$(orders "after=$last&catalog=2&wait=6" | jq -r '.orders[0].name')" win/b.img
+
 # ---- a hundred servers that wait, and an order for one of them
 for i in $(seq 100); do
 	curl -fsS "$URL/v1/servers/many$i/orders?wait=60&catalog=2" -o "$T/many.$i" &
