@@ -110,12 +110,13 @@ else
 	first=$(find $di -name '*.iso' -type f 2>/dev/null | xargs -r ls -S | head -1)
 	[ -n "$first" ] || first=$(find $di -type f -printf '%s %p\n' | sort -n | tail -1 | cut -d' ' -f2-)
 	first_name=debian12/$(basename "$first")
-	second=/usr/lib/ipxe/ipxe.iso
-	[ -f $second ] || second=$(find /usr/lib/ipxe /boot -name 'ipxe*' -type f | head -1)
-	second_name=ipxe/$(basename "$second")
+	second=$di/text/debian-installer/amd64/initrd.gz
+	[ -f "$second" ] || second=$first
+	second_name=debian12/text-$(basename "$second")
 fi
 show stagefs-origin -C $store image add "$first" --name "$first_name"
 show stagefs-origin -C $store image add "$second" --name "$second_name"
+[ -n "$image" ] || show stagefs-origin -C $store image add /usr/lib/ipxe/ipxe.iso --name boot/ipxe.iso
 show stagefs-origin -C $store image list
 
 step "4. A production server mounts it"
@@ -125,7 +126,7 @@ show ls -lR $images
 show df -h $images
 
 step "5. A cold read: nothing is stored yet, the blocks stream through, each verified"
-show stagefs list $images
+note "stored on this server so far: $(stagefs list --noheadings $images | wc -l) images"
 show dd if="$images/$first_name" of=/dev/null bs=1M count=1 status=none
 note "the first mebibyte is here; now the whole image, compared with the source:"
 equal=no
@@ -136,7 +137,7 @@ for _ in $(seq 200); do
 	[ "$(getfattr --only-values -n user.stagefs.state "$images/$first_name" 2>/dev/null)" = complete ] && break
 	sleep 0.1
 done
-show getfattr -d "$images/$first_name"
+show getfattr --absolute-names -d "$images/$first_name"
 show stagefs list $images
 
 step "6. The plan: line3 needs the other image in ten seconds"
@@ -149,6 +150,7 @@ show stagefs-origin -C $store plan list
 note "'staged' is said by the server, from its own verified blocks."
 
 step "7. What everybody knows now"
+sleep 1.5 # the server reports at most once a second
 show stagefs-origin -C $store server list
 show stagefs-origin -C $store server show line3
 show stagefs-origin -C $store log
