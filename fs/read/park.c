@@ -187,9 +187,25 @@ static int gather(struct wait *w, uint8_t **tmp, struct iovec *iov,
 	return 0;
 }
 
-static void answer_one(struct wait *w)
+static void note_answer(const struct wait *w, int error)
 {
 	struct reader *r = w->s->r;
+
+	COUNT(r, reads_waited, 1);
+	if (!error) {
+		COUNT(r, bytes_waited, w->size);
+		version_touch(w->s->v); /* like one that hit (C4) */
+	} else if (error == -ETIMEDOUT) {
+		COUNT(r, reads_timed_out, 1);
+	} else if (error != -EINTR) {
+		COUNT(r, reads_failed, 1);
+	}
+	if (w->parked_ns)
+		COUNT(r, wait_ns_total, clock_mono_ns() - w->parked_ns);
+}
+
+static void answer_one(struct wait *w)
+{
 	struct iovec iov[IOV_MAX_OURS];
 	uint8_t *tmp = NULL;
 	unsigned bad = UINT32_MAX;
@@ -206,15 +222,7 @@ static void answer_one(struct wait *w)
 			answer_one(w);
 		return;
 	}
-	COUNT(r, reads_waited, 1);
-	if (error == -ETIMEDOUT)
-		COUNT(r, reads_timed_out, 1);
-	else if (error && error != -EINTR)
-		COUNT(r, reads_failed, 1);
-	else
-		COUNT(r, bytes_waited, w->size);
-	if (w->parked_ns)
-		COUNT(r, wait_ns_total, clock_mono_ns() - w->parked_ns);
+	note_answer(w, error);
 	w->req->answer(w->req, iov, error ? 0 : (int)w->n, error);
 	free(tmp);
 	wait_free(w);

@@ -178,6 +178,7 @@ static int read_now(struct stream *s, uint64_t id, uint64_t offset,
 /* R7: before fill-after, only the touched blocks are fetched. R1, R3. */
 static void only_what_is_touched(void **state)
 {
+	struct version_info info;
 	struct world w;
 	struct version_ident v;
 	struct stream *s;
@@ -192,6 +193,9 @@ static void only_what_is_touched(void **state)
 	assert_int_equal(read_now(s, 7, 10 * B - 100, 200), 0); /* two blocks */
 	EVENTUALLY(version_has(stream_version(s), 10));
 	assert_int_equal(FAKE_GET(w.fetch, blocks_asked), 4);
+	/* C4: a read that waited is a read as well. */
+	assert_int_equal(cache_info(w.cache, 7, &info), 0);
+	assert_true(info.read_at_s > 0);
 	EVENTUALLY(stream_stored(s, 3 * B, 65536));
 	assert_false(stream_stored(s, 4 * B, 1));
 	reader_close(s);
