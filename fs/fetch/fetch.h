@@ -45,7 +45,8 @@ struct fetch_config {
 struct fetch_owner {
 	/*
 	 * Block `i` arrived and is verified; the callee owns one reference of
-	 * `b`. Pool thread.
+	 * `b`. Pool thread. May still come after fetch_cancel, until `end`: the
+	 * bytes are right, and paid for.
 	 */
 	void (*block)(void *ctx, uint64_t i, struct buf *b);
 	/* Block `i` cannot be had: -EIO or -ENOENT. */
@@ -57,7 +58,8 @@ struct fetch_owner {
 
 int fetch_new(const struct fetch_config *cfg, struct fetch **ret,
 	      struct err *e);
-/* Cancels what is left, waits for the last callback. */
+/* Cancels what is left, waits for the last callback. The owners have put their
+ * buffers back before. */
 void fetch_free(struct fetch *f);
 
 /*
@@ -77,7 +79,8 @@ void fetch_cancel(struct fetch *f, struct fetch_window *w);
 /*
  * The manifest of a version, verified against its digest; the callback owns
  * it. error: 0, -ENOENT, -EIO (no source has a right one), -ECANCELED.
- * Returns a number for fetch_manifest_cancel, never 0.
+ * Returns a number for fetch_manifest_cancel; 0 when out of memory, and then
+ * there is no callback.
  */
 uint64_t fetch_manifest(struct fetch *f, const struct digest *digest,
 			enum wire_class class_,

@@ -261,7 +261,7 @@ bool sources_lied(struct sources *s, size_t i, const struct digest *digest,
 
 /* Half of the step is fixed, half is chance, so that a hundred servers do not
  * come back to a restarted origin in one instant. */
-static uint64_t backoff_ns(unsigned fails)
+uint64_t sources_backoff_ns(unsigned fails)
 {
 	uint64_t step = BACKOFF_MIN_NS, chance;
 
@@ -277,7 +277,7 @@ static void use_locked(struct source *o, uint64_t now_ns)
 {
 	if (o->fails) {
 		o->on_trial = true;
-		o->retry_ns = now_ns + backoff_ns(o->fails);
+		o->retry_ns = now_ns + sources_backoff_ns(o->fails);
 	}
 	o->requests++;
 }
@@ -387,7 +387,7 @@ void sources_failed(struct sources *s, size_t i, uint64_t now_ns,
 		if (++o->fails == FAILS_UNREACHABLE)
 			o->since_ns = now_ns;
 		o->on_trial = false;
-		o->retry_ns = now_ns + backoff_ns(o->fails);
+		o->retry_ns = now_ns + sources_backoff_ns(o->fails);
 	}
 	changed = set_changed_locked(s, now_ns, &for_ns);
 	lock_give(&s->lock);

@@ -60,6 +60,10 @@ void sources_failed(struct sources *s, size_t i, uint64_t now_ns,
 bool sources_lied(struct sources *s, size_t i, const struct digest *digest,
 		  uint64_t now_ns);
 
+/* How long to wait after so many failures (1 or more) in a row, with chance in
+ * it. */
+uint64_t sources_backoff_ns(unsigned fails);
+
 /* Called (no lock held) when the set becomes (un)reachable. */
 void sources_on_change(struct sources *s,
 		       void (*fn)(void *ctx, bool reachable, uint64_t for_ns,

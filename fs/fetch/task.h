@@ -5,6 +5,7 @@
  *	fetch.c     what others call: tasks come, change, go
  *	net.c       the network thread: which task gets a connection, who pauses
  *	transfer.c  one HTTP transfer: request, checks, bytes into blocks
+ *	outcome.c   how a transfer went: who is to blame, when to try again
  *	verify.c    hashing on the pool, and what follows from its result
  *
  * A task is a window of blocks or a manifest:
@@ -137,6 +138,12 @@ struct slot {
 	char error[CURL_ERROR_SIZE];
 };
 
+/* Did all come that was asked for? */
+static inline bool slot_complete(const struct slot *s)
+{
+	return s->head_ok && (!s->task->is_window || s->pos > s->last);
+}
+
 struct fetch {
 	/* set once */
 	struct sources *sources;
@@ -196,6 +203,14 @@ int slot_start(struct slot *s, struct task *t, size_t source, uint64_t first,
 void slot_resume(struct slot *s);
 /* The transfer is over: frees the slot, moves the task on. */
 void slot_end(struct slot *s, CURLcode code);
+
+/* outcome.c */
+/* Why the source is to blame, for status and log; NULL: it is not. */
+const char *outcome_why(const struct slot *s, CURLcode code);
+/* Tells the source's health and the speed. No lock. */
+void outcome_tell(struct slot *s, const char *why);
+/* Counts, and says when the task may be tried again. */
+void outcome_note_locked(struct slot *s, CURLcode code, const char *why);
 
 /* verify.c */
 void piece_submit(struct piece *p, enum wire_class class_);

@@ -21,7 +21,6 @@
 
 #include "common/clock.h"
 #include "common/limits.h"
-#include "common/log.h"
 #include "fs/fetch/answer.h"
 #include "fs/fetch/curlset.h"
 #include "fs/fetch/task.h"
@@ -30,8 +29,6 @@
 #define READ_BUFFER_BYTES (512L << 10)
 /* Body of an answer that is no use: read to keep the connection. */
 #define REFUSED_MAX_BYTES (16u << 10)
-#define BACKOFF_MIN_NS (200 * NS_PER_MS)
-#define BACKOFF_MAX_NS (15 * NS_PER_S)
 
 /* Not while demand itself waits for a buffer: it may be the one that is held
  * here, half full. */
@@ -406,113 +403,7 @@ int slot_start(struct slot *s, struct task *t, size_t source, uint64_t first,
 	return 0;
 }
 
-/* ---- end ------------------------------------------------------------- */
-
-static bool complete(const struct slot *s)
-{
-	return s->head_ok && (!s->task->is_window || s->pos > s->last);
-}
-
-/* Why, for status and log. NULL: the source is not to blame. */
-static const char *whose_fault(struct slot *s, CURLcode code)
-{
-	switch (s->fault) {
-	case FAULT_CUT:
-	case FAULT_MEMORY:
-	case FAULT_ABSENT:
-		return NULL;
-	case FAULT_STATUS:
-	case FAULT_RANGE:
-		return s->error;
-	case FAULT_ENCODED:
-		return "it compressed the data";
-	case FAULT_LONG:
-		return "more bytes than announced";
-	case FAULT_HEADERS:
-		return "endless headers";
-	case FAULT_STALL:
-		return "no byte came for too long";
-	case FAULT_NONE:
-	default:
-		break;
-	}
-	if (code == CURLE_OUT_OF_MEMORY)
-		return NULL;
-	/* We kept it waiting: it had a right to give up. */
-	if (code != CURLE_OK && s->paused_ns > NS_PER_S)
-		return NULL;
-	if (code == CURLE_OK)
-		return "the answer was too short";
-	return s->error[0] ? s->error : curl_easy_strerror(code);
-}
-
-static void count_locked(struct slot *s, CURLcode code)
-{
-	struct fetch_stats *st = &s->f->stats;
-
-	st->requests[s->sent_class]++;
-	if (s->fault == FAULT_STATUS)
-		st->wrong_status++;
-	else if (s->fault == FAULT_RANGE || s->fault == FAULT_ENCODED)
-		st->wrong_range++;
-	else if (s->fault == FAULT_STALL)
-		st->stalls++;
-	else if (s->fault == FAULT_LONG ||
-		 (s->fault == FAULT_NONE && s->head_ok && !complete(s)))
-		st->short_body++;
-	if (code != CURLE_OK || !complete(s))
-		st->retries++;
-}
-
-/*
- * The back-off of a source is shared by all versions and ends with the first
- * answer that is good; a version that the source cannot give needs one of its
- * own, or it would be asked for without end. It starts when every source had
- * its chance.
- */
-static void back_off_locked(struct task *t, uint64_t now_ns)
-{
-	uint64_t step = BACKOFF_MIN_NS, chance;
-	unsigned free_tries = (unsigned)sources_count(t->f->sources);
-
-	if (++t->fails <= free_tries)
-		return;
-	for (unsigned i = free_tries + 1; i < t->fails && step < BACKOFF_MAX_NS;
-	     i++)
-		step *= 2;
-	if (step > BACKOFF_MAX_NS)
-		step = BACKOFF_MAX_NS;
-	crypto_random(&chance, sizeof(chance));
-	t->not_before_ns = now_ns + step / 2 + chance % (step / 2);
-}
-
-static void measure(struct slot *s)
-{
-	uint64_t now_ns = clock_mono_ns();
-	uint64_t took_ns = now_ns - s->start_ns - s->paused_ns;
-	struct fetch *f = s->f;
-
-	/* The origin holds prefetch back: it says nothing about the line. */
-	if (s->sent_class == CLASS_PREFETCH)
-		return;
-	atomic_store(&f->average_bps,
-		     rate_average(atomic_load(&f->average_bps), s->got_bytes,
-				  took_ns));
-}
-
-/* What the source is told about how it did. */
-static void judge(struct slot *s, const char *why)
-{
-	struct fetch *f = s->f;
-
-	if (why) {
-		sources_failed(f->sources, s->source, f->now_ns, why);
-		log_debug("fetch", "%s: %s",
-			  sources_url(f->sources, s->source), why);
-	} else if (s->fault == FAULT_ABSENT) {
-		sources_worked(f->sources, s->source, f->now_ns);
-	}
-}
+/* ---- end ---------------------------------------------------------------- */
 
 void slot_end(struct slot *s, CURLcode code)
 {
@@ -530,13 +421,12 @@ void slot_end(struct slot *s, CURLcode code)
 		pause_now(s);
 		return;
 	}
-	if (!complete(s))
-		why = whose_fault(s, code);
+	if (!slot_complete(s))
+		why = outcome_why(s, code);
 	curl_multi_remove_handle(f->multi, s->easy);
-	measure(s);
-	judge(s, why);
+	outcome_tell(s, why);
 	piece_drop(s);
-	if (!t->is_window && complete(s) && code == CURLE_OK) {
+	if (!t->is_window && slot_complete(s) && code == CURLE_OK) {
 		struct manifest_task *mt = (struct manifest_task *)t;
 
 		sources_worked(f->sources, s->source, f->now_ns);
@@ -550,11 +440,7 @@ void slot_end(struct slot *s, CURLcode code)
 	s->headers = NULL;
 
 	lock_take(&f->lock);
-	count_locked(s, code);
-	if (s->fault == FAULT_ABSENT)
-		t->absent |= UINT32_C(1) << s->source;
-	if (why || s->fault == FAULT_MEMORY)
-		back_off_locked(t, f->now_ns);
+	outcome_note_locked(s, code, why);
 	t->cut = false;
 	f->n_running--;
 	end = task_settle_locked(t);

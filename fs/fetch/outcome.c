@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * outcome.c - what follows from how a transfer went: is the source to blame,
+ * what is counted, when is the task tried again.
+ *
+ * The back-off of a source is shared by all versions and ends with the first
+ * answer that is good; a version that the source cannot give needs one of its
+ * own, or it would be asked for without end. That one starts when every source
+ * had its chance.
+ */
+#include "common/clock.h"
+#include "common/log.h"
+#include "fs/fetch/task.h"
+
+/* Why, for status and log. NULL: the source is not to blame. */
+const char *outcome_why(const struct slot *s, CURLcode code)
+{
+	switch (s->fault) {
+	case FAULT_CUT:
+	case FAULT_MEMORY:
+	case FAULT_ABSENT:
+		return NULL;
+	case FAULT_STATUS:
+	case FAULT_RANGE:
+		return s->error;
+	case FAULT_ENCODED:
+		return "it compressed the data";
+	case FAULT_LONG:
+		return "more bytes than announced";
+	case FAULT_HEADERS:
+		return "endless headers";
+	case FAULT_STALL:
+		return "no byte came for too long";
+	case FAULT_NONE:
+	default:
+		break;
+	}
+	if (code == CURLE_OUT_OF_MEMORY)
+		return NULL;
+	/* We kept it waiting: it had a right to give up. */
+	if (code != CURLE_OK && s->paused_ns > NS_PER_S)
+		return NULL;
+	if (code == CURLE_OK)
+		return "the answer was too short";
+	return s->error[0] ? s->error : curl_easy_strerror(code);
+}
+
+static void count_locked(const struct slot *s, CURLcode code)
+{
+	struct fetch_stats *st = &s->f->stats;
+
+	st->requests[s->sent_class]++;
+	if (s->fault == FAULT_STATUS)
+		st->wrong_status++;
+	else if (s->fault == FAULT_RANGE || s->fault == FAULT_ENCODED)
+		st->wrong_range++;
+	else if (s->fault == FAULT_STALL)
+		st->stalls++;
+	else if (s->fault == FAULT_LONG ||
+		 (s->fault == FAULT_NONE && s->head_ok && !slot_complete(s)))
+		st->short_body++;
+	if (s->fault != FAULT_CUT && (code != CURLE_OK || !slot_complete(s)))
+		st->retries++;
+}
+
+static void back_off_locked(struct task *t, uint64_t now_ns)
+{
+	unsigned n_sources = (unsigned)sources_count(t->f->sources);
+
+	if (++t->fails > n_sources)
+		t->not_before_ns =
+			now_ns + sources_backoff_ns(t->fails - n_sources);
+}
+
+static void measure(struct slot *s)
+{
+	uint64_t now_ns = clock_mono_ns();
+	uint64_t took_ns = now_ns - s->start_ns - s->paused_ns;
+	struct fetch *f = s->f;
+
+	/* The origin holds prefetch back: it says nothing about the line. */
+	if (s->sent_class == CLASS_PREFETCH)
+		return;
+	atomic_store(&f->average_bps,
+		     rate_average(atomic_load(&f->average_bps), s->got_bytes,
+				  took_ns));
+}
+
+/* What the source is told about how it did. */
+static void judge(struct slot *s, const char *why)
+{
+	struct fetch *f = s->f;
+
+	if (why) {
+		sources_failed(f->sources, s->source, f->now_ns, why);
+		log_debug("fetch", "%s: %s",
+			  sources_url(f->sources, s->source), why);
+	} else if (s->fault == FAULT_ABSENT) {
+		sources_worked(f->sources, s->source, f->now_ns);
+	}
+}
+
+void outcome_tell(struct slot *s, const char *why)
+{
+	measure(s);
+	judge(s, why);
+}
+
+void outcome_note_locked(struct slot *s, CURLcode code, const char *why)
+{
+	struct task *t = s->task;
+
+	count_locked(s, code);
+	if (s->fault == FAULT_ABSENT)
+		t->absent |= UINT32_C(1) << s->source;
+	if (why || s->fault == FAULT_MEMORY)
+		back_off_locked(t, s->f->now_ns);
+}
