@@ -34,6 +34,7 @@ void stream_note_read_locked(struct stream *s, uint64_t offset, uint32_t size,
 {
 	uint64_t longest;
 
+	version_touch(s->v);
 	runs_note(&s->runs, offset, size);
 	longest = runs_longest(&s->runs);
 	if (missed)
@@ -361,8 +362,9 @@ bool stream_stored(struct stream *s, uint64_t offset, uint32_t size)
 		lock_give(&s->lock);
 		if (more)
 			stream_ring(s);
+	} else {
+		version_touch(s->v);
 	}
-	version_touch(s->v);
 	COUNT(s->r, reads_stored, 1);
 	COUNT(s->r, bytes_stored, end - offset);
 	return true;

@@ -538,6 +538,27 @@ static void reading_is_counted_over_closes(void **state)
 	world_free(&w);
 }
 
+/* C4: a read that waited is a read: the version was read just now. */
+static void a_cold_read_counts_as_read(void **state)
+{
+	struct world w;
+	struct version_ident v;
+	struct version_info info;
+	struct stream *s;
+
+	(void)state;
+	world_make(&w, 1 << 30,
+		   (struct reader_config){.fill_after_bytes = UINT64_MAX});
+	v = ident(&w, 5, 4 * B);
+	assert_int_equal(reader_open(w.reader, &v, &s), 0);
+	assert_int_equal(read_now(s, 5, 0, 4096), 0);
+	EVENTUALLY(version_has(stream_version(s), 0));
+	reader_close(s);
+	assert_int_equal(cache_info(w.cache, 5, &info), 0);
+	assert_true(info.read_at_s > 0);
+	world_free(&w);
+}
+
 static void prefetch_ends_once(void **state)
 {
 	struct a_prefetch p[4] = {0};
@@ -712,6 +733,7 @@ int main(void)
 		cmocka_unit_test(serve_complete_waits_for_all),
 		cmocka_unit_test(larger_than_the_cache),
 		cmocka_unit_test(reading_is_counted_over_closes),
+		cmocka_unit_test(a_cold_read_counts_as_read),
 		cmocka_unit_test(prefetch_ends_once),
 		cmocka_unit_test(free_while_busy),
 		cmocka_unit_test(storm),
