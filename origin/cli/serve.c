@@ -46,6 +46,14 @@ static const struct cli_option serve_options[] = {
 	 "or earlier if the rates ask for it"},
 	{"margin", 0, "PERCENT",
 	 "more bytes that the plan reckons with (default: 20%)"},
+	{"margin-time", 0, "SPAN",
+	 "and how much earlier than that it is to be there (default: 5m)"},
+	{"hold", 0, "SPAN",
+	 "how long a staged image is held after its time if the plan does not "
+	 "say (default: 24h)"},
+	{"assumed-rate", 0, "RATE",
+	 "what a transfer is assumed to get where nothing limits it (default: "
+	 "100M/s)"},
 	{"threads", 0, "N", "threads that serve (default: one per processor)"},
 	{"max-connections", 0, "N", "more are answered 503 (default: 4096)"},
 	{"debug", 0, "COMPONENTS",
@@ -54,7 +62,8 @@ static const struct cli_option serve_options[] = {
 };
 
 struct options {
-	const char *listen, *prefetch_rate, *lead, *margin;
+	const char *listen, *prefetch_rate;
+	const char *lead, *margin, *margin_time, *hold, *assumed_rate;
 	char link_if[32];
 	char link_rate[64];
 	uint64_t link_bps, demand_bps;
@@ -121,16 +130,22 @@ static int take_rates(struct cli_context *c, struct options *o)
 	return 0;
 }
 
-static int take_plan_options(struct cli_context *c, struct options *o)
+static int take_span(struct cli_context *c, const char *name, const char **ret)
 {
 	struct err e;
 	uint64_t ms;
+
+	*ret = cli_value(c, name);
+	if (*ret && units_parse_span(*ret, &ms, &e))
+		return cli_usage(c, "--%s: %s", name, e.text);
+	return 0;
+}
+
+static int take_margin(struct cli_context *c, struct options *o)
+{
 	double part;
 	char *end;
 
-	o->lead = cli_value(c, "lead");
-	if (o->lead && units_parse_span(o->lead, &ms, &e))
-		return cli_usage(c, "--lead: %s", e.text);
 	o->margin = cli_value(c, "margin");
 	if (!o->margin)
 		return 0;
@@ -140,6 +155,37 @@ static int take_plan_options(struct cli_context *c, struct options *o)
 		return cli_usage(c, "--margin: '%s' is not a percentage from 0 "
 				 "to 1000", o->margin);
 	return 0;
+}
+
+static int take_assumed_rate(struct cli_context *c, struct options *o)
+{
+	struct err e;
+	uint64_t bps;
+
+	o->assumed_rate = cli_value(c, "assumed-rate");
+	if (!o->assumed_rate)
+		return 0;
+	if (units_parse_rate(o->assumed_rate, &bps, &e))
+		return cli_usage(c, "--assumed-rate: %s", e.text);
+	if (bps == 0 || bps == RATE_UNLIMITED)
+		return cli_usage(c, "--assumed-rate: '%s' cannot be planned "
+				 "with", o->assumed_rate);
+	return 0;
+}
+
+static int take_plan_options(struct cli_context *c, struct options *o)
+{
+	int r = take_span(c, "lead", &o->lead);
+
+	if (!r)
+		r = take_span(c, "margin-time", &o->margin_time);
+	if (!r)
+		r = take_span(c, "hold", &o->hold);
+	if (!r)
+		r = take_margin(c, o);
+	if (!r)
+		r = take_assumed_rate(c, o);
+	return r;
 }
 
 static int take_options(struct cli_context *c, struct options *o)
@@ -172,6 +218,9 @@ static int keep_settings(struct db *db, const struct options *o,
 		{"link_interface", o->link_if},
 		{"lead", o->lead},
 		{"margin", o->margin},
+		{"margin_time", o->margin_time},
+		{"hold", o->hold},
+		{"assumed_rate", o->assumed_rate},
 	};
 	const size_t n = sizeof(setting) / sizeof(setting[0]);
 	int r;

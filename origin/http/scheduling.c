@@ -22,10 +22,13 @@
 #include "origin/locks.h"
 #include "origin/schedule/scheduler.h"
 #include "origin/servers/servers.h"
+#include "origin/store/image.h"
+#include "origin/store/store.h"
 
 #define LOOK_NS (250 * NS_PER_MS)
 #define RUN_EVERY_MIN_NS (500 * NS_PER_MS)
 #define RUN_EVERY_MAX_S 10
+#define SWEEP_EVERY_S 3600
 
 struct scheduling {
 	struct scheduling_config c; /* set once */
@@ -37,7 +40,7 @@ struct scheduling {
 
 	/* The thread's own. */
 	struct db *db, *watch;
-	int64_t version, next_s;
+	int64_t version, next_s, sweep_s;
 	uint64_t ran_ns;
 	bool changed, failing;
 };
@@ -103,6 +106,25 @@ static void run(struct scheduling *s, int64_t now_s)
 	s->c.ran(s->c.ctx);
 }
 
+/* What no version needs any more (a replaced image is kept for a day) goes
+ * without waiting for the next `image add`. An add under way goes first. */
+static void sweep(struct scheduling *s, int64_t now_s)
+{
+	CLEAN_STORE struct store *store = NULL;
+	struct err e;
+	int r;
+
+	if (now_s < s->sweep_s && now_s >= s->sweep_s - SWEEP_EVERY_S)
+		return;
+	s->sweep_s = now_s + SWEEP_EVERY_S;
+	r = store_open(s->c.store_dir, &store, &e);
+	if (!r)
+		r = store_sweep(store, s->db, now_s, false, &e);
+	if (r < 0)
+		log_warn("store", "cannot remove what is not needed: %s; "
+			 "trying again in an hour", e.text);
+}
+
 static bool is_due(struct scheduling *s, int64_t now_s)
 {
 	int64_t version = s->version;
@@ -138,6 +160,7 @@ static void *scheduling_main(void *arg)
 
 		if (is_due(s, now_s))
 			run(s, now_s);
+		sweep(s, now_s);
 	} while (wait_a_little(s));
 	return NULL;
 }
