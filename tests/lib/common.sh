@@ -195,7 +195,7 @@ origin_stop()
 origin_sent()
 {
 	curl -fsS "$URL/metrics" |
-		awk '/^stagefs_origin_data_bytes_total/ { n += $2 } END { printf "%d\n", n }'
+		awk '/^stagefs_origin_data_bytes_total/ { n += $2 } END { printf "%.0f\n", n }'
 }
 
 # publish FILE NAME: `image add`, quietly.
