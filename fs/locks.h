@@ -13,6 +13,7 @@ enum fs_lock_level {
 	LOCK_WORKER = 5,     /* worker: whom callbacks reach */
 	LOCK_AGENT = 10,     /* agent: orders in work, descriptor's dirt */
 	LOCK_STATUS = 12,    /* control socket: its connections */
+	LOCK_LOOP = 18,	     /* kernel: end of the request threads */
 	LOCK_HANDLES = 20,   /* kernel: open modes by inode */
 	LOCK_NOTIFY = 22,    /* kernel: queue of notifications */
 	LOCK_PARKED = 24,    /* kernel: list of parked reads */

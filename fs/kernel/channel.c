@@ -19,6 +19,7 @@
 
 #include <errno.h>
 #include <linux/fuse.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@
 /* Newer than the headers that Debian 12 has. */
 #define NOTIFY_RESEND 7	   /* Linux 6.9 */
 #define NOTIFY_INC_EPOCH 8 /* Linux 6.16 */
+#define INIT2_HAS_RESEND (1u << (39 - 32))
 
 int channel_init(struct channel *c, struct session_area *session)
 {
@@ -133,10 +135,24 @@ static int notify(int fd, int32_t code)
 	return write(fd, &out, sizeof(out)) == sizeof(out) ? 0 : -errno;
 }
 
+bool channel_can_repeat(const struct channel *c)
+{
+	const struct session_area *s = c->session;
+	struct fuse_init_in in;
+
+	if (getenv("STAGEFS_NO_RESEND") ||
+	    s->init_bytes < sizeof(struct fuse_in_header) + sizeof(in))
+		return false;
+	memcpy(&in, s->init + sizeof(struct fuse_in_header), sizeof(in));
+	return (in.flags & FUSE_INIT_EXT) && (in.flags2 & INIT2_HAS_RESEND);
+}
+
 int channel_resume(struct channel *c, int fd)
 {
 	if (c->session->started < 2)
 		return 0;
+	if (getenv("STAGEFS_NO_RESEND"))
+		return -EOPNOTSUPP;
 	if (notify(fd, NOTIFY_RESEND) < 0)
 		return -EOPNOTSUPP;
 	/* Without it names are looked up again when their time runs out. */

@@ -39,6 +39,13 @@ ssize_t channel_read(struct channel *c, int fd, void *buf, size_t n);
 ssize_t channel_writev(struct channel *c, int fd, struct iovec *iov, int n);
 
 /*
+ * Can this kernel repeat requests (Linux 6.9)? It says so in its INIT; false
+ * before that was read. STAGEFS_NO_RESEND in the environment, for tests, makes
+ * it an older one.
+ */
+bool channel_can_repeat(const struct channel *c);
+
+/*
  * Asks the kernel to repeat what an earlier worker took, and to look up all
  * names again (what the earlier one was to notify may be lost). Does nothing
  * for the first worker. -EOPNOTSUPP: this kernel (< 6.9) cannot.

@@ -18,7 +18,7 @@
 #include "fs/locks.h"
 #include "fs/supervisor/wire.h"
 
-/* Hits only: reads that wait hold no thread. Started when needed. */
+/* Hits only: reads that wait hold no thread. */
 #define LOOP_THREADS 16
 
 static int ident_of(void *ctx, uint64_t id, struct version_ident *ret)
@@ -53,8 +53,14 @@ static ssize_t io_read(int fd, void *buf, size_t n, void *userdata)
 static ssize_t io_writev(int fd, struct iovec *iov, int n, void *userdata)
 {
 	struct kernel *k = userdata;
+	ssize_t sum = 0;
 
-	return channel_writev(&k->channel, fd, iov, n);
+	if (!__atomic_load_n(&k->mute, __ATOMIC_ACQUIRE))
+		return channel_writev(&k->channel, fd, iov, n);
+	/* The next worker answers it. */
+	for (int i = 0; i < n; i++)
+		sum += (ssize_t)iov[i].iov_len;
+	return sum;
 }
 
 static void fuse_says(enum fuse_log_level level, const char *fmt, va_list ap)
@@ -88,7 +94,7 @@ static int make_session(struct kernel *k)
 	if (!k->session)
 		return -ENOMEM;
 	r = fuse_session_custom_io(k->session, &io, k->cfg.fuse_fd);
-	return r < 0 ? r : 0;
+	return r < 0 ? r : loop_new(k->session, LOOP_THREADS, &k->loop);
 }
 
 /* ---- what the kernel has to forget --------------------------------------- */
@@ -183,27 +189,40 @@ static int take_init(struct kernel *k)
 
 int kernel_serve(struct kernel *k, void (*serving)(void *ctx), void *ctx)
 {
-	struct fuse_loop_config *loop;
 	int r = take_init(k);
 
 	if (r <= 0)
 		return r; /* 0: unmounted before it was served */
-	r = channel_resume(&k->channel, k->cfg.fuse_fd);
-	if (r < 0)
-		log_err("kernel",
-			"this kernel (older than 6.9) cannot repeat requests: "
-			"those that the last worker had taken are lost");
+	channel_resume(&k->channel, k->cfg.fuse_fd);
 	serving(ctx);
+	return loop_run(k->loop);
+}
 
-	loop = fuse_loop_cfg_create();
-	if (!loop)
-		return -ENOMEM;
-	fuse_loop_cfg_set_clone_fd(loop, 0);
-	fuse_loop_cfg_set_max_threads(loop, LOOP_THREADS);
-	fuse_loop_cfg_set_idle_threads(loop, LOOP_THREADS);
-	r = fuse_session_loop_mt(k->session, loop);
-	fuse_loop_cfg_destroy(loop);
-	return r;
+void kernel_drain(struct kernel *k)
+{
+	loop_stop(k->loop);
+}
+
+bool kernel_can_repeat(const struct kernel *k)
+{
+	return channel_can_repeat(&k->channel);
+}
+
+void kernel_hand_over(struct kernel *k)
+{
+	if (kernel_can_repeat(k)) {
+		__atomic_store_n(&k->mute, true, __ATOMIC_RELEASE);
+		return;
+	}
+	lock_take(&k->parked_lock);
+	while (k->n_parked)
+		cond_wait(&k->parked_none, &k->parked_lock);
+	lock_give(&k->parked_lock);
+}
+
+uint64_t kernel_busy_ns(const struct kernel *k)
+{
+	return loop_busy_ns(k->loop);
 }
 
 void kernel_stop(struct kernel *k)
@@ -221,6 +240,7 @@ void kernel_free(struct kernel *k)
 		return;
 	notify_free(k->notify);
 	handles_free(k->handles);
+	loop_free(k->loop);
 	if (k->session)
 		fuse_session_destroy(k->session);
 	cond_destroy(&k->parked_none);

@@ -4,6 +4,7 @@
  *
  *	kernel_new	handles, notify thread, libfuse session on the channel
  *	kernel_serve	INIT (or its replay), then requests until the umount
+ *			or a kernel_drain
  *	kernel_stop	no more notifications; parked reads answered; handles
  *			closed
  *	kernel_free
@@ -40,9 +41,23 @@ int kernel_new(const struct kernel_config *cfg, struct kernel **ret,
 	       struct err *e);
 /*
  * `serving` is called once, when the kernel has its answer to INIT. Returns 0
- * after an umount (by anybody), else -errno.
+ * after an umount (by anybody) or a kernel_drain, else -errno.
  */
 int kernel_serve(struct kernel *k, void (*serving)(void *ctx), void *ctx);
+/* Ends kernel_serve when the requests at work have been handled. New ones
+ * stay with the kernel. Any thread, between kernel_new and kernel_free. */
+void kernel_drain(struct kernel *k);
+/*
+ * After kernel_serve, for a worker that another one follows: leaves what is
+ * parked to that one, which gets it from the kernel again; without that
+ * (Linux < 6.9) waits until it is answered, io-timeout at the longest.
+ */
+void kernel_hand_over(struct kernel *k);
+/* Can the kernel repeat the requests of a worker that has gone? Known once it
+ * serves. */
+bool kernel_can_repeat(const struct kernel *k);
+/* How long the handler has been at work that began first; 0: none is. */
+uint64_t kernel_busy_ns(const struct kernel *k);
 void kernel_stop(struct kernel *k);
 void kernel_free(struct kernel *k); /* NULL is fine */
 

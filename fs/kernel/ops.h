@@ -9,6 +9,7 @@
 #include "fs/kernel/channel.h"
 #include "fs/kernel/handles.h"
 #include "fs/kernel/kernel.h"
+#include "fs/kernel/loop.h"
 #include "fs/kernel/notify.h"
 
 /*
@@ -32,6 +33,8 @@ struct kernel {
 	struct kernel_config cfg; /* set once, until kernel_free */
 	struct channel channel;
 	struct fuse_session *session;
+	struct loop *loop;
+	bool mute; /* atomic: replies go nowhere, the next worker answers */
 	struct handles *handles;
 	struct notify *notify;
 
