@@ -252,7 +252,7 @@ supervisor_pid() { pgrep -f "mount.stagefs [^ ]* $T/$1 -o" || :; }
 # xattr NAME IMAGE ATTRIBUTE: its value; "-" if there is none.
 xattr()
 {
-	getfattr --only-values -n "user.stagefs.$3" "$T/$1/$2" 2>/dev/null || echo -
+	getfattr --absolute-names --only-values -n "user.stagefs.$3" "$T/$1/$2" 2>/dev/null || echo -
 }
 
 # sanitized: is this a build that takes more time and memory?
@@ -265,4 +265,4 @@ forget_pages() { echo 1 > /proc/sys/vm/drop_caches; }
 has_image() { [ -e "$T/$1/$2" ]; }
 
 # image_is NAME IMAGE STATE
-image_is() { [ "$(getfattr --only-values -n user.stagefs.state "$T/$1/$2")" = "$3" ]; }
+image_is() { [ "$(getfattr --absolute-names --only-values -n user.stagefs.state "$T/$1/$2")" = "$3" ]; }
