@@ -167,7 +167,9 @@ static void on_interrupt(fuse_req_t req, void *data)
 	(void)req;
 	if (__atomic_exchange_n(&p->interrupted, true, __ATOMIC_ACQ_REL))
 		return;
-	__atomic_add_fetch(&p->refs, 1, __ATOMIC_RELAXED);
+	/* Acquires what park() wrote; libfuse's lock does too, but of that the
+	 * thread sanitizer knows nothing. */
+	__atomic_add_fetch(&p->refs, 1, __ATOMIC_ACQUIRE);
 	pool_submit(p->k->cfg.pool, &p->cancel, 0);
 }
 
@@ -190,7 +192,8 @@ static void park(fuse_req_t req, struct handle *h, uint64_t offset,
 	p->k = k;
 	p->h = h;
 	p->cancel.run = run_cancel;
-	p->refs = 2; /* the answer, and this function */
+	/* the answer, and this function */
+	__atomic_store_n(&p->refs, 2, __ATOMIC_RELEASE);
 	lock_take(&k->parked_lock);
 	DL_APPEND(k->parked, p);
 	k->n_parked++;

@@ -26,7 +26,7 @@ for signal in KILL TERM; do
 		kill -$signal $pid
 		# The guard is for a hanging test only: io-timeout is an hour.
 		timeout 20 tail --pid=$pid -f /dev/null || fail "$signal: it is still there"
-		! wait $pid 2> /dev/null || fail "$signal: not killed?"
+		! wait $pid 2>/dev/null || fail "$signal: not killed?"
 		# Of a read through the page cache the kernel says nothing
 		# before it is answered: it stays, and its open with it.
 		if [ -n "$how" ]; then
@@ -49,7 +49,7 @@ one=$!
 two=$!
 eventually 10 parked 2
 kill -KILL $one
-wait $one 2> /dev/null || :
+wait $one 2>/dev/null || :
 kill -CONT "$ORIGIN_PID"
 wait $two
 equal "$(cat "$T/two")" '1 ok'
