@@ -29,6 +29,13 @@
 /* A prefetch that became urgent is asked for again, unpaced, unless it ends
  * by itself within this time. */
 #define RESTART_NS (200 * NS_PER_MS)
+/*
+ * An origin answers prefetch when its rate allows it, which may be in hours
+ * (stagefs-protocol(7)): until the first byte comes, silence is no stall. A
+ * peer that is gone is found by TCP's keepalive. After this time the window is
+ * asked for again, in case something between us forgot it.
+ */
+#define HELD_MAX_NS (900 * NS_PER_S)
 /* What a cancelled transfer may still bring; a new connection costs more. */
 #define NEARLY_DONE_BYTES (64u << 10)
 
@@ -60,12 +67,17 @@ static enum fault cut_locked(const struct slot *s)
 static enum fault late(const struct slot *s)
 {
 	uint64_t now_ns = s->f->now_ns;
+	bool prefetch = s->sent_class == CLASS_PREFETCH;
+	/* For who waits a head that comes byte by byte is no progress. */
+	uint64_t since_ns = s->head_ok || prefetch ? s->last_ns : s->start_ns;
+	uint64_t quiet_ns = now_ns - since_ns;
 
 	if (s->paused)
 		return now_ns - s->paused_since_ns > PAUSE_MAX_NS ? FAULT_CUT
 								  : FAULT_NONE;
-	return now_ns - s->last_ns > s->f->stall_ms * NS_PER_MS ? FAULT_STALL
-								: FAULT_NONE;
+	if (prefetch && s->header_bytes == 0)
+		return quiet_ns > HELD_MAX_NS ? FAULT_CUT : FAULT_NONE;
+	return quiet_ns > s->f->stall_ms * NS_PER_MS ? FAULT_STALL : FAULT_NONE;
 }
 
 /* What others asked for since the last round. False: all is over. */

@@ -185,6 +185,7 @@ static void want_rest_locked(struct stream *s)
 	uint64_t order = 0, first, n;
 	struct prefetch *p;
 	bool wanted = s->filling;
+	struct window *w;
 
 	if (s->no_store)
 		return;
@@ -196,6 +197,10 @@ static void want_rest_locked(struct stream *s)
 		if (p->class_ < class_)
 			class_ = p->class_;
 	}
+	/* The origin may hold prefetch back: a fill does not wait for that. */
+	if (wanted)
+		DL_FOREACH(s->windows, w)
+			promote_locked(s, w, class_);
 	while (wanted && s->n_windows < WINDOWS_MAX &&
 	       find_gap_locked(s, 0, s->n_blocks, window_blocks(s), &first, &n))
 		start_locked(s, first, n, class_, order);

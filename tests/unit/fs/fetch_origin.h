@@ -97,6 +97,7 @@ struct origin {
 	atomic_uint n_asked;
 	atomic_ullong asked[LOG_MAX]; /* first byte of each window, in order */
 	atomic_bool gate; /* answers wait until it is false */
+	atomic_bool hold_prefetch; /* those to prefetch */
 };
 
 static inline void send_body(struct origin *o, int fd, const uint8_t *p,
@@ -256,16 +257,27 @@ static inline bool send_window(struct origin *o, int fd, uint64_t a, uint64_t b,
 	return true;
 }
 
+static inline bool is_prefetch(const struct mini_request *r)
+{
+	const char *h = mini_header(r, WIRE_HEADER_CLASS);
+
+	return h && strcmp(h, "prefetch") == 0;
+}
+
 static inline bool handle(void *ctx, struct mini_request *r)
 {
 	struct origin *o = ctx;
 	enum fault fault = next_fault(o);
+	bool prefetch = is_prefetch(r);
 	const char *range = mini_header(r, "Range");
 	bool moved = strncmp(r->path, "/moved", 6) == 0;
 	const char *path = moved ? r->path + 6 : r->path;
 	uint64_t a, b;
 
 	while (atomic_load(&o->gate) && !atomic_load(&o->m.quit))
+		usleep(1000);
+	while (prefetch && atomic_load(&o->hold_prefetch) &&
+	       !atomic_load(&o->m.quit))
 		usleep(1000);
 	if (atomic_load(&o->delay_ms))
 		usleep((unsigned)atomic_load(&o->delay_ms) * 1000);

@@ -307,6 +307,59 @@ static void test_promote_running(void **state)
 	fix_free(x);
 }
 
+/* R5: an origin that has no rate for prefetch now keeps it waiting; that is
+ * no fault of the origin and in nobody's way. */
+static void test_prefetch_is_held(void **state)
+{
+	struct fix *x = fix_new(&(struct params){.origins = 1,
+						 .stall_ms = 100});
+	struct origin *o = &x->o[0];
+	struct source_state st;
+	struct win w;
+
+	(void)state;
+	atomic_store(&o->hold_prefetch, true);
+	start(x, &x->w, 0, 8, CLASS_PREFETCH);
+	while (atomic_load(&o->m.requests) < 1)
+		usleep(1000);
+	usleep(500000); /* five times what a stall is */
+	win_init(&w);
+	start(x, &w, 20, 4, CLASS_DEMAND);
+	wait_end(&w);
+	all_there(&w, 20, 4);
+	sources_state(x->sources, 0, &st);
+	assert_int_equal(st.failures, 0);
+	assert_int_equal(stats_of(x).stalls, 0);
+	assert_int_equal(stats_of(x).retries, 0);
+	assert_int_equal(atomic_load(&o->m.requests), 2);
+	assert_int_equal(x->w.ended, 0);
+	atomic_store(&o->hold_prefetch, false);
+	wait_end(&x->w);
+	all_there(&x->w, 0, 8);
+	win_free(&w);
+	fix_free(x);
+}
+
+/* One that stops in the middle is asked for again, but its source is not
+ * avoided for it. */
+static void test_prefetch_stalls(void **state)
+{
+	struct fix *x = fix_new(&(struct params){.origins = 1,
+						 .stall_ms = 150});
+	struct source_state st;
+
+	(void)state;
+	atomic_store(&x->o[0].fault, STALL);
+	atomic_store(&x->o[0].times, 1);
+	start(x, &x->w, 0, 8, CLASS_PREFETCH);
+	wait_end(&x->w);
+	all_there(&x->w, 0, 8);
+	assert_int_equal(stats_of(x).stalls, 1);
+	sources_state(x->sources, 0, &st);
+	assert_int_equal(st.failures, 0);
+	fix_free(x);
+}
+
 /* Demand finds a connection however much is below it. */
 static void test_connections_are_left(void **state)
 {
@@ -418,6 +471,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_fill_gives_its_buffer),
 		cmocka_unit_test(test_promote_queued),
 		cmocka_unit_test(test_promote_running),
+		cmocka_unit_test(test_prefetch_is_held),
+		cmocka_unit_test(test_prefetch_stalls),
 		cmocka_unit_test(test_connections_are_left),
 		cmocka_unit_test(test_thousands),
 		cmocka_unit_test(test_free_in_flight),
