@@ -315,6 +315,7 @@ static int ended(struct line *l, struct exchange *x, CURLcode code,
 		 const char *text, struct err *e)
 {
 	long os_errno = 0, status = 0;
+	int r;
 
 	if (x->too_long)
 		return err_set(e, EPROTO, "%s: the answer is too long",
@@ -322,10 +323,15 @@ static int ended(struct line *l, struct exchange *x, CURLcode code,
 	curl_easy_getinfo(l->easy, CURLINFO_OS_ERRNO, &os_errno);
 	if (code == CURLE_WRITE_ERROR)
 		return err_set(e, ENOMEM, "out of memory");
-	if (code != CURLE_OK)
-		return err_set(e, -curlset_errno(code, os_errno), "%s: %s",
-			       x->call->url,
-			       *text ? text : curl_easy_strerror(code));
+	if (!*text)
+		text = curl_easy_strerror(code);
+	r = curlset_errno(code, os_errno);
+	if (r == -EACCES)
+		return err_set(e, EACCES, "%s: its certificate is not "
+			       "accepted: %s: give ca=FILE with the right one",
+			       x->call->url, text);
+	if (r)
+		return err_set(e, -r, "%s: %s", x->call->url, text);
 	curl_easy_getinfo(l->easy, CURLINFO_RESPONSE_CODE, &status);
 	x->answer.status = (int)status;
 	read_etag(l->easy, x->answer.etag);

@@ -12,6 +12,8 @@
 #include "common/log.h"
 #include "fs/fetch/task.h"
 
+#define SAY_AGAIN_NS (60 * NS_PER_S)
+
 /* Why, for status and log. NULL: the source is not to blame. */
 const char *outcome_why(const struct slot *s, CURLcode code)
 {
@@ -30,6 +32,9 @@ const char *outcome_why(const struct slot *s, CURLcode code)
 	case FAULT_HEADERS:
 		return "endless headers";
 	case FAULT_STALL:
+		/* The source gives prefetch what it can spare. */
+		if (s->sent_class == CLASS_PREFETCH)
+			return NULL;
 		return "no byte came for too long";
 	case FAULT_NONE:
 	default:
@@ -86,24 +91,46 @@ static void measure(struct slot *s)
 				  took_ns));
 }
 
+/*
+ * Once a minute for each source and kind: who answers one window like that
+ * does so with all. That nobody answers is a state of the sources, which is
+ * said elsewhere.
+ */
+static void say(const struct slot *s, CURLcode code, const char *why)
+{
+	struct fetch *f = s->f;
+	unsigned kind = s->fault ? (unsigned)s->fault
+				 : FAULT_COUNT + (unsigned)code;
+	uint64_t *told_ns = &f->told_ns[s->source][kind];
+	const char *url = sources_url(f->sources, s->source);
+
+	if (code == CURLE_COULDNT_CONNECT ||
+	    code == CURLE_COULDNT_RESOLVE_HOST ||
+	    (*told_ns && f->now_ns - *told_ns < SAY_AGAIN_NS)) {
+		log_debug("fetch", "%s: %s", url, why);
+		return;
+	}
+	*told_ns = f->now_ns;
+	log_warn("fetch", "%s: %s: not used, asking again", url, why);
+}
+
 /* What the source is told about how it did. */
-static void judge(struct slot *s, const char *why)
+static void judge(struct slot *s, CURLcode code, const char *why)
 {
 	struct fetch *f = s->f;
 
 	if (why) {
 		sources_failed(f->sources, s->source, f->now_ns, why);
-		log_debug("fetch", "%s: %s",
-			  sources_url(f->sources, s->source), why);
+		say(s, code, why);
 	} else if (s->fault == FAULT_ABSENT) {
 		sources_worked(f->sources, s->source, f->now_ns);
 	}
 }
 
-void outcome_tell(struct slot *s, const char *why)
+void outcome_tell(struct slot *s, CURLcode code, const char *why)
 {
 	measure(s);
-	judge(s, why);
+	judge(s, code, why);
 }
 
 void outcome_note_locked(struct slot *s, CURLcode code, const char *why)

@@ -29,6 +29,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/lock.h"
+#include "common/log.h"
 #include "fs/locks.h"
 
 #define BACKOFF_MIN_NS (200 * NS_PER_MS)
@@ -355,20 +356,35 @@ static bool set_changed_locked(struct sources *s, uint64_t now_ns,
 	return true;
 }
 
+/* One of several: the set's own changes are told by its callback. */
+static void tell_one(const struct sources *s, size_t i, const char *why)
+{
+	if (s->n == 1)
+		return;
+	if (why)
+		log_warn("fetch", "%s does not serve: %s: asking the others",
+			 s->source[i].url, why);
+	else
+		log_info("fetch", "%s serves again", s->source[i].url);
+}
+
 void sources_worked(struct sources *s, size_t i, uint64_t now_ns)
 {
 	struct source *o = &s->source[i];
 	uint64_t for_ns = 0;
-	bool changed;
+	bool changed, back;
 
 	lock_take(&s->lock);
-	if (o->fails >= FAILS_UNREACHABLE)
+	back = o->fails >= FAILS_UNREACHABLE;
+	if (back)
 		o->since_ns = now_ns;
 	o->fails = 0;
 	o->on_trial = false;
 	o->retry_ns = 0;
 	changed = set_changed_locked(s, now_ns, &for_ns);
 	lock_give(&s->lock);
+	if (back)
+		tell_one(s, i, NULL);
 	if (changed && s->on_change)
 		s->on_change(s->ctx, true, for_ns, "");
 }
@@ -378,19 +394,22 @@ void sources_failed(struct sources *s, size_t i, uint64_t now_ns,
 {
 	struct source *o = &s->source[i];
 	uint64_t for_ns = 0;
-	bool changed;
+	bool changed, lost = false;
 
 	lock_take(&s->lock);
 	o->failures++;
 	snprintf(o->why, sizeof(o->why), "%s", why);
 	if (!o->fails || o->on_trial || now_ns >= o->retry_ns) {
-		if (++o->fails == FAILS_UNREACHABLE)
+		lost = ++o->fails == FAILS_UNREACHABLE;
+		if (lost)
 			o->since_ns = now_ns;
 		o->on_trial = false;
 		o->retry_ns = now_ns + sources_backoff_ns(o->fails);
 	}
 	changed = set_changed_locked(s, now_ns, &for_ns);
 	lock_give(&s->lock);
+	if (lost)
+		tell_one(s, i, why);
 	if (changed && s->on_change)
 		s->on_change(s->ctx, false, for_ns, why);
 }

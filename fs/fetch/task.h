@@ -160,6 +160,8 @@ struct fetch {
 	uint64_t now_ns;
 	uint64_t wait_until_ns; /* something queued becomes possible then */
 	uint64_t tried_room_ns; /* when buffers were last looked for */
+	/* When each kind of failure was last said, by fault or curl's code. */
+	uint64_t told_ns[SOURCES_MAX][FAULT_COUNT + CURL_LAST];
 	bool demand_waits; /* some transfer is for a reader who waits */
 	bool demand_dry;   /* and has no buffer */
 
@@ -208,7 +210,7 @@ void slot_end(struct slot *s, CURLcode code);
 /* Why the source is to blame, for status and log; NULL: it is not. */
 const char *outcome_why(const struct slot *s, CURLcode code);
 /* Tells the source's health and the speed. No lock. */
-void outcome_tell(struct slot *s, const char *why);
+void outcome_tell(struct slot *s, CURLcode code, const char *why);
 /* Counts, and says when the task may be tried again. */
 void outcome_note_locked(struct slot *s, CURLcode code, const char *why);
 

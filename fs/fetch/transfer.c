@@ -424,7 +424,7 @@ void slot_end(struct slot *s, CURLcode code)
 	if (!slot_complete(s))
 		why = outcome_why(s, code);
 	curl_multi_remove_handle(f->multi, s->easy);
-	outcome_tell(s, why);
+	outcome_tell(s, code, why);
 	piece_drop(s);
 	if (!t->is_window && slot_complete(s) && code == CURLE_OK) {
 		struct manifest_task *mt = (struct manifest_task *)t;

@@ -119,8 +119,11 @@ static void print_fetched(const json_t *o, const json_t *cache)
 		sep = ", ";
 	}
 	printf("; %s now\n", units_rate(ask_u64(o, "rate"), a));
-	printf("errors     %" PRIu64 " bad blocks, %" PRIu64 " retries, %"
+	printf("errors     %" PRIu64 " bad blocks, %" PRIu64 " wrong answers, %"
+	       PRIu64 " cut short, %" PRIu64 " stalled, %" PRIu64 " retries, %"
 	       PRIu64 " write errors\n", ask_u64(o, "bad_blocks"),
+	       ask_u64(o, "wrong_status") + ask_u64(o, "wrong_range"),
+	       ask_u64(o, "short_body"), ask_u64(o, "stalls"),
 	       ask_u64(o, "retries"), ask_u64(cache, "write_errors"));
 }
 
@@ -227,6 +230,12 @@ static const struct {
 	 "blocks that did not match the manifest"},
 	{"fetched", "retries", "fetch_retries_total", "counter",
 	 "requests repeated"},
+	{"fetched", "wrong_status", "fetch_wrong_status_total", "counter",
+	 "answers that were no 206, 404 or 410"},
+	{"fetched", "wrong_range", "fetch_wrong_range_total", "counter",
+	 "answers with another range, or compressed"},
+	{"fetched", "short_body", "fetch_wrong_length_total", "counter",
+	 "bodies that were cut short or too long"},
 	{"fetched", "stalls", "fetch_stalls_total", "counter",
 	 "transfers that stood still"},
 	{"fetched", "buffers", "fetch_buffers_bytes", "gauge",
@@ -234,6 +243,8 @@ static const struct {
 	{"agent", "orders", "orders_total", "counter", "orders received"},
 	{"agent", "orders_failed", "orders_failed_total", "counter",
 	 "orders that failed"},
+	{"agent", "orders_refused", "orders_refused_total", "counter",
+	 "lists of orders refused"},
 	{"agent", "catalog_refused", "catalog_refused_total", "counter",
 	 "catalogs refused"},
 	{"agent", "descriptors", "descriptors_total", "counter",
@@ -279,6 +290,27 @@ static void print_by_class(const json_t *fetched, const char *member,
 			       (uint64_t)json_integer_value(v));
 }
 
+static void print_by_source(const json_t *o)
+{
+	const json_t *list = json_object_get(o, "sources"), *c;
+	size_t i;
+
+	print_head("source_reachable", "gauge", "1: the source answers");
+	json_array_foreach(list, i, c)
+		print_labelled("source_reachable", "url", ask_text(c, "url"),
+			       ask_bool(c, "reachable"));
+	print_head("source_failures_total", "counter",
+		   "exchanges with the source that failed");
+	json_array_foreach(list, i, c)
+		print_labelled("source_failures_total", "url",
+			       ask_text(c, "url"), ask_u64(c, "failures"));
+	print_head("source_bad_blocks_total", "counter",
+		   "wrong blocks and manifests that it sent");
+	json_array_foreach(list, i, c)
+		print_labelled("source_bad_blocks_total", "url",
+			       ask_text(c, "url"), ask_u64(c, "bad_blocks"));
+}
+
 static void print_metrics(const json_t *o)
 {
 	const json_t *fetched = json_object_get(o, "fetched"), *c;
@@ -297,10 +329,7 @@ static void print_metrics(const json_t *o)
 		       "verified bytes fetched");
 	print_by_class(fetched, "requests", "fetch_requests_total",
 		       "range requests");
-	print_head("source_reachable", "gauge", "1: the source answers");
-	json_array_foreach(json_object_get(o, "sources"), i, c)
-		print_labelled("source_reachable", "url", ask_text(c, "url"),
-			       ask_bool(c, "reachable"));
+	print_by_source(o);
 	json_array_foreach(json_object_get(o, "counters"), i, c) {
 		print_head(ask_text(c, "name"), "gauge", ask_text(c, "help"));
 		printf("stagefs_%s %" PRIu64 "\n", ask_text(c, "name"),
