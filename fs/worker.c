@@ -249,6 +249,9 @@ static int open_origin(struct worker *w, struct err *e)
 	};
 	int r;
 
+	if (ca && access(ca, R_OK) < 0)
+		return err_set(e, errno, "option ca=%s: %s", ca,
+			       strerror(errno));
 	r = http_new(&http, &w->http);
 	if (r < 0)
 		return err_set(e, -r, "HTTP: %s", strerror(-r));

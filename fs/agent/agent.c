@@ -53,7 +53,7 @@ int agent_ask(struct agent *a, struct ask *q, struct http_answer *ret,
 	r = sources_pick(a->cfg.sources, NULL, clock_mono_ns(), &i,
 			 &q->when_ns);
 	if (r)
-		return err_set(e, EAGAIN, "no origin can be reached");
+		return err_set(e, EAGAIN, "no origin may be asked just now");
 	snprintf(url, sizeof(url), "%s%s", sources_url(a->cfg.sources, i),
 		 q->path);
 	call.url = url;

@@ -44,12 +44,21 @@ struct channel {
 	uint64_t all_again_ns;	/* ask for all open orders */
 };
 
+/* A certificate that is not trusted, or no HTTP at all: waiting mends neither,
+ * so at mount it counts as an answer. */
+static bool hopeless(int error)
+{
+	return error == -EACCES || error == -EPROTO;
+}
+
 /* Both outcomes are waited for at mount. */
 static void note_sync(struct agent *a, int error, bool refused,
 		      const struct err *why)
 {
 	LOCK_SCOPE(&a->lock);
-	if (error) {
+	if (error == -EAGAIN) { /* every source has failed */
+		a->refused = a->refused || hopeless(a->sync_error);
+	} else if (error) {
 		a->sync_error = error;
 		a->sync_why = *why;
 		a->refused = a->refused || refused;
