@@ -93,6 +93,12 @@ static void no_room(struct work *w)
 	       units_size(s.capacity_bytes, cap));
 }
 
+static void clash(struct work *w)
+{
+	failed(w, "the cache has id %" PRIu64 " with other content: give the "
+	       "mount a new cache", w->o.id);
+}
+
 static void prefetch_failed(struct work *w, int error)
 {
 	switch (error) {
@@ -112,8 +118,7 @@ static void prefetch_failed(struct work *w, int error)
 		break;
 	}
 	case -EINVAL:
-		failed(w, "the cache has id %" PRIu64 " with other content",
-		       w->o.id);
+		clash(w);
 		break;
 	default:
 		failed(w, "%s", strerror(-error));
@@ -219,6 +224,10 @@ static void run_prefetch(struct work *w)
 	}
 	if (w->o.hold_until_s) {
 		r = cache_hold(a->cfg.cache, &ident, w->o.hold_until_s);
+		if (r == -EINVAL) {
+			clash(w);
+			return;
+		}
 		if (r) {
 			failed(w, "cannot note the hold: %s", strerror(-r));
 			return;
@@ -309,6 +318,8 @@ static void run_hold(struct work *w, int64_t until_s)
 		failed(w, "neither in the catalog nor stored");
 	else if (r == -ESTALE)
 		failed(w, "id %" PRIu64 " is another version here", w->o.id);
+	else if (r == -EINVAL)
+		clash(w);
 	else if (r)
 		failed(w, "%s", strerror(-r));
 	else

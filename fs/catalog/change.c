@@ -132,8 +132,9 @@ static int meet_again(struct change *c, struct node *n,
 
 	if (!same_content(n, w))
 		return err_set(c->e, EPROTO, "catalog: id %" PRIu64
-			       " ('%s') has become something else", w->id,
-			       w->name);
+			       " ('%s') has become something else: was the "
+			       "origin's database restored? give this mount a "
+			       "new cache=", w->id, w->name);
 	if (n->mtime_s != w->mtime_s) {
 		r = note(c, TOUCHED, n, n->mtime_s);
 		if (r)

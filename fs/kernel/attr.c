@@ -13,13 +13,19 @@
 
 #define BLOCK_UNIT_BYTES 512
 
-static uint64_t stored_bytes(struct kernel *k, uint64_t id)
+/* An id that the origin gave out twice may be stored as the other version. */
+bool attr_stored(struct kernel *k, const struct catalog_node *node,
+		 struct version_info *ret)
+{
+	return cache_info(k->cfg.cache, node->id, ret) == 0 &&
+	       digest_equal(&ret->ident.digest, &node->digest);
+}
+
+static uint64_t stored_bytes(struct kernel *k, const struct catalog_node *node)
 {
 	struct version_info info;
 
-	if (cache_info(k->cfg.cache, id, &info) < 0)
-		return 0;
-	return info.stored_bytes;
+	return attr_stored(k, node, &info) ? info.stored_bytes : 0;
 }
 
 void attr_fill(struct kernel *k, const struct catalog_node *node,
@@ -35,7 +41,7 @@ void attr_fill(struct kernel *k, const struct catalog_node *node,
 		/* Also for a ghost: NFS takes 0 for "deleted". */
 		st.st_nlink = 1;
 		st.st_size = (off_t)node->size_bytes;
-		st.st_blocks = (blkcnt_t)((stored_bytes(k, node->id) +
+		st.st_blocks = (blkcnt_t)((stored_bytes(k, node) +
 					   BLOCK_UNIT_BYTES - 1) /
 					  BLOCK_UNIT_BYTES);
 	}

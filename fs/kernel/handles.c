@@ -96,7 +96,8 @@ static int make_locked(struct handles *t, uint64_t id, struct entry **ret)
 	r = reader_open(t->reader, &ident, &e->h.stream);
 	if (r < 0) {
 		free(e);
-		return r;
+		/* To a reader it is as good as an image without right bytes. */
+		return r == -EINVAL ? -EIO : r;
 	}
 	e->h.id = id;
 	e->h.size_bytes = ident.size_bytes;

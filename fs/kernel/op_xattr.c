@@ -19,7 +19,7 @@ static int learn(struct kernel *k, uint64_t id, struct facts_room *f)
 	f->facts = (struct xattr_facts){.node = &f->node};
 	if (f->node.is_dir)
 		return 0;
-	if (cache_info(k->cfg.cache, id, &f->info) == 0)
+	if (attr_stored(k, &f->node, &f->info))
 		f->facts.info = &f->info;
 	f->facts.active = reader_active(k->cfg.reader, id);
 	return 0;

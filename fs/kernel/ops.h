@@ -52,6 +52,9 @@ static inline struct kernel *kernel_of(fuse_req_t req)
 }
 
 /* attr.c: what a node looks like */
+/* What is stored of this version; false: nothing. */
+bool attr_stored(struct kernel *k, const struct catalog_node *node,
+		 struct version_info *ret);
 void attr_fill(struct kernel *k, const struct catalog_node *node,
 	       struct stat *ret);
 void attr_entry(struct kernel *k, const struct catalog_node *node,

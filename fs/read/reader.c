@@ -23,6 +23,7 @@
 
 #define LOOK_AHEAD_DEFAULT (UINT64_C(32) << 20)
 #define TICK_NS (250 * NS_PER_MS)
+#define CLASH_TELL_NS (60 * NS_PER_S)
 
 /* ---- references and the pump's queue ----------------------------------- */
 
@@ -387,6 +388,24 @@ static struct stream *stream_make(struct reader *r, struct version *v)
 	return s;
 }
 
+/* Whatever is stored is of the other version: nothing of it is this one's. */
+static void tell_clash(struct reader *r, const struct version_ident *ident)
+{
+	uint64_t now = clock_mono_ns();
+	bool again;
+
+	lock_take(&r->lock);
+	again = r->clash_told_ns && now - r->clash_told_ns < CLASH_TELL_NS;
+	if (!again)
+		r->clash_told_ns = now;
+	lock_give(&r->lock);
+	if (!again)
+		log_err("read", "%s: its id %llu is stored here with another "
+			"digest: not served: the origin gave the id out twice "
+			"(a restored database?): give this mount a new cache=",
+			ident->name, (unsigned long long)ident->id);
+}
+
 int reader_open(struct reader *r, const struct version_ident *ident,
 		struct stream **ret)
 {
@@ -394,6 +413,8 @@ int reader_open(struct reader *r, const struct version_ident *ident,
 	struct version *v;
 	int error = cache_get(r->cfg.cache, ident, &v);
 
+	if (error == -EINVAL)
+		tell_clash(r, ident);
 	if (error)
 		return error;
 	version_open(v);

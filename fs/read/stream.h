@@ -142,6 +142,7 @@ struct reader {
 	struct lock lock;
 	struct stream *streams; /* hash by id */
 	struct past *past;	/* hash by id */
+	uint64_t clash_told_ns;
 
 	struct lock pump_lock;
 	struct wait_cond pump_bell;
