@@ -289,7 +289,7 @@ static int run_remove(struct cli_context *c)
 
 	if (r)
 		return r;
-	if (servers_remove(db, c->arg[0], &e))
+	if (servers_remove(db, c->arg[0], clock_unix_s(), &e))
 		return cli_fail(c, "%s", e.text);
 	printf("%s: removed\n", c->arg[0]);
 	return 0;

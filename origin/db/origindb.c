@@ -76,9 +76,9 @@ int origindb_set(struct db *db, const char *name, const char *value,
 		      "ss", name, value);
 }
 
-int origindb_log(struct db *db, int64_t now_s, const char *event,
-		 const char *server, uint64_t order, const char *image,
-		 const char *fmt, ...)
+int origindb_log(struct db *db, struct err *e, int64_t now_s,
+		 const char *event, const char *server, uint64_t order,
+		 const char *image, const char *fmt, ...)
 {
 	char text[LOG_TEXT_BYTES];
 	va_list ap;
@@ -86,7 +86,7 @@ int origindb_log(struct db *db, int64_t now_s, const char *event,
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	return db_run(db, NULL,
+	return db_run(db, e,
 		      "INSERT INTO log(time_s,event,server,order_number,image,"
 		      "text) VALUES(?,?,?,?,?,?)",
 		      "issuss", now_s, event, server, order, image, text);

@@ -33,8 +33,9 @@ int origindb_set(struct db *db, const char *name, const char *value,
  * verified or why not. Inside the caller's transaction, if there is one.
  * `server`, `image` may be NULL; `order` 0: none.
  */
-int origindb_log(struct db *db, int64_t now_s, const char *event,
-		 const char *server, uint64_t order, const char *image,
-		 const char *fmt, ...) __attribute__((format(printf, 7, 8)));
+int origindb_log(struct db *db, struct err *e, int64_t now_s,
+		 const char *event, const char *server, uint64_t order,
+		 const char *image, const char *fmt, ...)
+	__attribute__((format(printf, 8, 9)));
 
 #endif

@@ -83,7 +83,7 @@ static int insert(struct db *db, struct plan_entry *p, int64_t now_s,
 		return r;
 	p->entry = db_last_id(db);
 	p->created_s = now_s;
-	return origindb_log(db, now_s, "planned", p->server, 0, p->image,
+	return origindb_log(db, e, now_s, "planned", p->server, 0, p->image,
 			    "entry %lld: at %s%s%s", (long long)p->entry,
 			    when_text(p->at_s, p->zone, at),
 			    *p->repeat ? ", " : "", p->repeat);
@@ -206,7 +206,7 @@ static int mark_removed(struct db *db, int64_t entry, int64_t now_s,
 		r = db_run(db, e, "UPDATE plan SET removed_s=? WHERE entry=?",
 			   "ii", now_s, entry);
 	if (!r)
-		r = origindb_log(db, now_s, "unplanned", p.server, 0, p.image,
+		r = origindb_log(db, e, now_s, "unplanned", p.server, 0, p.image,
 				 "entry %lld", (long long)entry);
 	plan_entry_clear(&p);
 	return r;

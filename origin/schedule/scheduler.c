@@ -56,7 +56,8 @@ static bool changed(const struct job_row *row, const struct sched_want *w,
 	       strcmp(row->message, j->message) != 0;
 }
 
-static int log_change(struct db *db, const struct view *v, size_t i)
+static int log_change(struct db *db, const struct view *v, size_t i,
+		      struct err *e)
 {
 	const struct sched_want *w = &v->in.want[i];
 	const struct sched_job *j = &v->out.job[i];
@@ -69,17 +70,17 @@ static int log_change(struct db *db, const struct view *v, size_t i)
 	units_span((uint64_t)j->late_s * 1000, late);
 	switch (j->state) {
 	case JOB_STAGED:
-		return origindb_log(db, v->in.now_s, "staged", server, 0,
+		return origindb_log(db, e, v->in.now_s, "staged", server, 0,
 				    w->image, "entry %lld: complete and "
 				    "verified, %s%s", (long long)w->entry,
 				    j->late_s ? "late by " : "in time",
 				    j->late_s ? late : "");
 	case JOB_LATE:
-		return origindb_log(db, v->in.now_s, "late", server, 0,
+		return origindb_log(db, e, v->in.now_s, "late", server, 0,
 				    w->image, "entry %lld: %s",
 				    (long long)w->entry, j->message);
 	case JOB_FAILED:
-		return origindb_log(db, v->in.now_s, "failed", server, 0,
+		return origindb_log(db, e, v->in.now_s, "failed", server, 0,
 				    w->image, "entry %lld: %s",
 				    (long long)w->entry, j->message);
 	default:
@@ -96,9 +97,9 @@ static int write_job(struct db *db, struct view *v, size_t i, struct err *e)
 
 	if (!changed(row, w, j, v->in.now_s))
 		return 0;
-	r = log_change(db, v, i);
+	r = log_change(db, v, i, e);
 	if (r)
-		return err_set(e, -r, "the log cannot be written");
+		return r;
 	if (row->job)
 		return db_run(db, e,
 			      "UPDATE job SET id=?,state=?,start_s=?,"
@@ -126,15 +127,17 @@ static int close_job(struct db *db, const struct view *v,
 {
 	char text[SCHED_MESSAGE + 64];
 	size_t i = 0;
+	int r;
 
 	while (v->entry[i].entry != row->entry)
 		i++;
 	snprintf(text, sizeof(text), "was not staged before its end%s%s",
 		 *row->message ? ": " : "", row->message);
-	if (origindb_log(db, v->in.now_s, "failed", v->entry[i].server, 0,
-			 v->entry[i].image,
-			 "entry %lld: %s", (long long)row->entry, text))
-		return err_set(e, EIO, "the log cannot be written");
+	r = origindb_log(db, e, v->in.now_s, "failed", v->entry[i].server, 0,
+			 v->entry[i].image, "entry %lld: %s",
+			 (long long)row->entry, text);
+	if (r)
+		return r;
 	return db_run(db, e,
 		      "UPDATE job SET state=?,message=?,updated_s=?"
 		      " WHERE job=?",

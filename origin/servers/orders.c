@@ -249,7 +249,7 @@ static int insert(struct db *db, const char *server, struct wire_order *o,
 	if (r)
 		return r;
 	o->number = (uint64_t)db_last_id(db);
-	return origindb_log(db, now_s, "ordered", server, o->number,
+	return origindb_log(db, e, now_s, "ordered", server, o->number,
 			    has_image(o->kind) ? name : NULL, "%s",
 			    wire_order_kind_name(o->kind));
 }
@@ -292,7 +292,7 @@ static int note_sent(struct db *db, const char *server,
 			   " WHERE number=?2",
 			   "iu", now_s, o->number);
 	if (!r && count == 0)
-		r = origindb_log(db, now_s, "sent", server, o->number,
+		r = origindb_log(db, NULL, now_s, "sent", server, o->number,
 				 has_image(o->kind) ? o->name : NULL, "%s",
 				 wire_order_kind_name(o->kind));
 	return r;
@@ -334,7 +334,7 @@ static int apply_report(struct db *db, const struct order *o,
 		    r->message, now_s, r->number);
 	if (rc || r->state == REPORT_RUNNING)
 		return rc;
-	return origindb_log(db, now_s, wire_report_state_name(r->state),
+	return origindb_log(db, e, now_s, wire_report_state_name(r->state),
 			    o->server, r->number,
 			    has_image(o->o.kind) ? o->o.name : NULL, "%s%s%s",
 			    wire_order_kind_name(o->o.kind),
@@ -391,7 +391,7 @@ static int cancel(struct db *db, const struct order *o, int64_t now_s,
 		   "UPDATE orders SET state=?,updated_s=? WHERE number=?",
 		   "iiu", (int64_t)ORDER_CANCELLED, now_s, o->o.number);
 	if (!r)
-		r = origindb_log(db, now_s, "cancelled", o->server,
+		r = origindb_log(db, e, now_s, "cancelled", o->server,
 				 o->o.number,
 				 has_image(o->o.kind) ? o->o.name : NULL, "%s",
 				 wire_order_kind_name(o->o.kind));

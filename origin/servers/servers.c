@@ -159,7 +159,7 @@ static int put_all(struct db *db, const struct wire_descriptor *d,
 	if (!r)
 		r = put_images(db, d, e);
 	if (!r && !k.known)
-		r = origindb_log(db, now_s, "new-server", d->name, 0, NULL,
+		r = origindb_log(db, e, now_s, "new-server", d->name, 0, NULL,
 				 "first descriptor, from %s",
 				 address ? address : "-");
 	return r;
@@ -372,7 +372,8 @@ int servers_images(struct db *db, const char *name, struct wire_image **ret,
 
 /* ---- changing by hand -------------------------------------------------- */
 
-int servers_remove(struct db *db, const char *name, struct err *e)
+int servers_remove(struct db *db, const char *name, int64_t now_s,
+		   struct err *e)
 {
 	int r;
 
@@ -386,10 +387,14 @@ int servers_remove(struct db *db, const char *name, struct err *e)
 		r = unknown(name, e);
 	if (!r)
 		r = db_run(db, e,
-			   "UPDATE orders SET state=?,message='server removed'"
-			   " WHERE server=? AND state<?",
-			   "isi", (int64_t)ORDER_CANCELLED, name,
+			   "UPDATE orders SET state=?,message='server removed',"
+			   "updated_s=? WHERE server=? AND state<?",
+			   "iisi", (int64_t)ORDER_CANCELLED, now_s, name,
 			   (int64_t)ORDER_DONE);
+	if (!r)
+		r = origindb_log(db, e, now_s, "server-removed", name, 0, NULL,
+				 "%lld open orders cancelled",
+				 (long long)db_changes(db));
 	if (r) {
 		db_rollback(db);
 		return r;

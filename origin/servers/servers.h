@@ -43,7 +43,8 @@ int servers_get(struct db *db, const char *name, struct server *ret,
 /* Its images in stored order; free each with wire_image_clear, then free. */
 int servers_images(struct db *db, const char *name, struct wire_image **ret,
 		   size_t *ret_n, struct err *e);
-int servers_remove(struct db *db, const char *name, struct err *e);
+int servers_remove(struct db *db, const char *name, int64_t now_s,
+		   struct err *e);
 int servers_set_rate(struct db *db, const char *name, const char *table,
 		     struct err *e);
 

@@ -218,14 +218,12 @@ int publish_add(struct db *db, const struct publish *p, struct image_added *ret,
 		r = node_find(db, p->name, &ret->node, e);
 	if (r || ret->unchanged)
 		return r;
-	r = origindb_log(db, p->now_s, ret->replaced ? "replaced" : "added",
-			 NULL, 0, p->name, "id %llu, %llu bytes, digest %s",
-			 (unsigned long long)ret->node.id,
-			 (unsigned long long)ret->node.size_bytes,
-			 digest_text(&ret->node.digest, digest));
-	if (r)
-		return err_set(e, -r, "cannot write the log: %s", strerror(-r));
-	return 0;
+	return origindb_log(db, e, p->now_s,
+			    ret->replaced ? "replaced" : "added", NULL, 0,
+			    p->name, "id %llu, %llu bytes, digest %s",
+			    (unsigned long long)ret->node.id,
+			    (unsigned long long)ret->node.size_bytes,
+			    digest_text(&ret->node.digest, digest));
 }
 
 /* ---- removing ---------------------------------------------------------- */
@@ -273,9 +271,6 @@ int publish_remove(struct db *db, const struct node *n, int64_t now_s,
 		r = remove_if_empty(db, up, revision, &up, e);
 	if (r)
 		return r;
-	r = origindb_log(db, now_s, "removed", NULL, 0, n->name, "id %llu",
-			 (unsigned long long)n->id);
-	if (r)
-		return err_set(e, -r, "cannot write the log: %s", strerror(-r));
-	return 0;
+	return origindb_log(db, e, now_s, "removed", NULL, 0, n->name,
+			    "id %llu", (unsigned long long)n->id);
 }

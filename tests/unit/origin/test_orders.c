@@ -400,6 +400,30 @@ static void test_lists(void **state)
 	storetest_end(&t);
 }
 
+/* What is not logged is not done, and the caller is told why. */
+static void test_without_a_log_nothing_happens(void **state)
+{
+	struct wire_order o = {.kind = ORDER_RECLAIM, .bytes = 5};
+	struct wire_report done = {.state = REPORT_DONE};
+	struct storetest t;
+
+	(void)state;
+	storetest_begin(&t);
+	done.number = add(&t, "line3", ORDER_DELETE);
+	assert_int_equal(db_run(t.db, &t.e, "DROP TABLE log", ""), 0);
+	t.e.text[0] = '\0';
+	assert_true(orders_add(t.db, "line3", &o, NOW, &t.e) < 0);
+	assert_non_null(strstr(t.e.text, "log"));
+	t.e.text[0] = '\0';
+	assert_true(orders_report(t.db, "line3", &done, NOW, &t.e) < 0);
+	assert_non_null(strstr(t.e.text, "log"));
+	t.e.text[0] = '\0';
+	assert_true(orders_cancel(t.db, done.number, NOW, &t.e) < 0);
+	assert_non_null(strstr(t.e.text, "log"));
+	assert_int_equal(state_of(&t, done.number), ORDER_PENDING);
+	storetest_end(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -410,6 +434,7 @@ int main(void)
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_answers_are_bounded),
 		cmocka_unit_test(test_lists),
+		cmocka_unit_test(test_without_a_log_nothing_happens),
 		cmocka_unit_test(test_random_orders),
 	};
 

@@ -249,6 +249,7 @@ static void test_remove_and_rate(void **state)
 	struct storetest t;
 	struct order order;
 	struct server s;
+	int64_t cancelled;
 	char many[400];
 
 	(void)state;
@@ -272,8 +273,18 @@ static void test_remove_and_rate(void **state)
 	assert_string_equal(s.prefetch_rate, "20M/s");
 
 	assert_int_equal(orders_add(t.db, "line3", &o, NOW, &t.e), 0);
-	assert_int_equal(servers_remove(t.db, "line3", &t.e), 0);
-	assert_int_equal(servers_remove(t.db, "line3", &t.e), -ENOENT);
+	assert_int_equal(servers_remove(t.db, "line3", NOW + 8, &t.e), 0);
+	assert_int_equal(servers_remove(t.db, "line3", NOW, &t.e), -ENOENT);
+	assert_int_equal(db_get_int(t.db, &t.e, &cancelled,
+				    "SELECT updated_s FROM orders WHERE"
+				    " number=?", "u", o.number), 0);
+	assert_int_equal(cancelled, NOW + 8);
+	assert_int_equal(db_get_int(t.db, &t.e, &cancelled,
+				    "SELECT text LIKE '1 open order%' FROM log"
+				    " WHERE event='server-removed' AND time_s=?"
+				    " AND server='line3'",
+				    "i", (int64_t)(NOW + 8)), 0);
+	assert_int_equal(cancelled, 1);
 	assert_int_equal(count_images(&t), 0);
 	assert_int_equal(orders_get(t.db, o.number, &order, &t.e), 0);
 	assert_int_equal(order.state, ORDER_CANCELLED);
