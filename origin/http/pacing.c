@@ -325,8 +325,7 @@ int pacing_set_tables(struct pacing *p, const struct pacing_table *t, size_t n,
 
 		if (!table)
 			return -ENOMEM;
-		if (rates_parse(t[i].rates, t[i].zone, table, NULL) &&
-		    rates_parse(t[i].rates, "UTC", table, NULL)) {
+		if (rates_of_server(t[i].rates, t[i].zone, table)) {
 			free(table);
 			table = NULL;
 		}

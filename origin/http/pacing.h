@@ -61,8 +61,7 @@ void pacing_leave(struct pacing *p, struct pacing_flow *f);
 struct pacing_table {
 	char server[64];
 	const char *rates; /* text; a bad one counts as none */
-	const char *zone;  /* the server's; NULL: this machine's. As in the
-			      schedule, an unknown one counts as UTC. */
+	const char *zone;  /* the server's */
 };
 int pacing_set_tables(struct pacing *p, const struct pacing_table *t, size_t n,
 		      int64_t now_s);

@@ -151,6 +151,15 @@ int rates_parse(const char *text, const char *zone, struct rates *ret,
 	return 0;
 }
 
+int rates_of_server(const char *text, const char *zone, struct rates *ret)
+{
+	if (!text || *text == '\0')
+		return -EINVAL;
+	if (zone && zone_check(zone, NULL))
+		zone = "";
+	return rates_parse(text, zone, ret, NULL);
+}
+
 /* The step in force at this second of the day. */
 static uint64_t at_wall(const struct rates *r, int64_t second)
 {

@@ -28,6 +28,14 @@ struct rates {
 /* "" and NULL: unlimited always. -EINVAL with a good example. */
 int rates_parse(const char *text, const char *zone, struct rates *ret,
 		struct err *e);
+/*
+ * A server's own table in its own zone, for the schedule and for the pacing
+ * alike; as in `plan add`, a zone that is "", NULL or not known here means
+ * this machine's.
+ * -EINVAL: the table cannot be read (an older program wrote it), or there is
+ * none: no limit.
+ */
+int rates_of_server(const char *text, const char *zone, struct rates *ret);
 uint64_t rates_at(const struct rates *r, int64_t unix_s);
 /* When the rate changes next after `unix_s`; INT64_MAX if it never does. */
 int64_t rates_next_change(const struct rates *r, int64_t unix_s);

@@ -29,7 +29,7 @@ struct held {
 };
 
 struct named_rates {
-	char key[256];
+	char key[64 + 256]; /* zone and table */
 	struct rates rates;
 	UT_hash_handle hh;
 };

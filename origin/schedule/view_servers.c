@@ -55,24 +55,25 @@ int view_find_server(struct view_data *d, const char *name, size_t *ret)
 }
 
 /*
- * One struct for all servers with the same table; its times are of this
- * machine's zone, as the pacing has them. A table that cannot be read (an
- * older program wrote it) counts as none: one server must not stop the others.
+ * One struct for all servers with the same table and zone. A table that cannot
+ * be read counts as none: one server must not stop the others.
  */
 static int table_of(struct view_data *d, const struct server *s,
 		    const struct rates **ret)
 {
 	struct named_rates *n;
+	char key[sizeof(n->key)];
 
 	if (*s->prefetch_rate == '\0')
 		return 0;
-	HASH_FIND_STR(d->tables, s->prefetch_rate, n);
+	snprintf(key, sizeof(key), "%s %s", s->time_zone, s->prefetch_rate);
+	HASH_FIND_STR(d->tables, key, n);
 	if (!n) {
 		n = calloc(1, sizeof(*n));
 		if (!n)
 			return -ENOMEM;
-		snprintf(n->key, sizeof(n->key), "%s", s->prefetch_rate);
-		if (rates_parse(n->key, "", &n->rates, NULL))
+		strcpy(n->key, key);
+		if (rates_of_server(s->prefetch_rate, s->time_zone, &n->rates))
 			n->rates.n = 0;
 		HASH_ADD_STR(d->tables, key, n);
 	}

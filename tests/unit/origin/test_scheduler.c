@@ -728,6 +728,29 @@ static void test_shared(void **state)
 			 T0 + 1200);
 }
 
+/* The night of a server is its own: 08:00 UTC is 17:00 in Tokyo. */
+static void test_rates_in_the_servers_zone(void **state)
+{
+	struct view *v;
+	struct err e;
+
+	(void)state;
+	publish("a", 10 * MB);
+	server("line3", 100 * MB, 100 * MB);
+	server("line4", 100 * MB, 100 * MB);
+	sql("UPDATE server SET prefetch_rate='16:00 500000/s, 18:00 none'");
+	sql("UPDATE server SET time_zone='Asia/Tokyo' WHERE name='line3'");
+	plan("line3", "a", now + 60, 0);
+	plan("line4", "a", now + 60, 0);
+	assert_int_equal(view_make(db, now, 0, 0, 0, &v, &e), 0);
+	assert_int_equal(v->in.n_wants, 2);
+	/* 10 MB at half a megabyte per second, beginning now; on line4 it is
+	 * 08:00, and nothing goes before 16:00. */
+	assert_int_equal(v->out.job[0].expected_s, now + 20);
+	assert_int_equal(v->out.job[1].expected_s, now + 8 * H + 20);
+	view_free(v);
+}
+
 static void test_bad_settings(void **state)
 {
 	struct err e;
@@ -781,6 +804,7 @@ int main(void)
 		TEST(test_repeating),
 		TEST(test_one_after_the_other),
 		TEST(test_shared),
+		TEST(test_rates_in_the_servers_zone),
 		TEST(test_bad_settings),
 		TEST(test_empty_settings),
 	};
