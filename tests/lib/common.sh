@@ -258,6 +258,14 @@ xattr()
 # sanitized: is this a build that takes more time and memory?
 sanitized() { grep -q '^STAGEFS_SANITIZE:[^=]*=.' "$STAGEFS_BUILD/CMakeCache.txt"; }
 
+# memory_bounded NAME: the worker never took 400 MiB.
+memory_bounded()
+{
+	local kib
+	kib=$(awk '$1 == "VmHWM:" { print $2 }' "/proc/$(worker_pid "$1")/status")
+	sanitized || [ "$kib" -lt $((400 << 10)) ] || fail "the worker took $kib KiB"
+}
+
 # forget_pages: clean pages of all files leave memory.
 forget_pages() { echo 1 > /proc/sys/vm/drop_caches; }
 

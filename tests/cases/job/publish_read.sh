@@ -69,6 +69,49 @@ for name in "${!SOURCE[@]}"; do
 	equal "$(xattr m "$name" cached_bytes)" "$(stat -Lc %s "${SOURCE[$name]}")"
 	[ "$(xattr m "$name" stored_at)" != - ] || fail "$name: no stored_at"
 done
+
+# As others read: mapped, sent by the kernel (Samba), copied in it (cp), in a
+# pipe (NFS).
+/usr/bin/python3 - "$M/debian/12/linux" "$NETBOOT/linux" << 'END'
+import mmap, os, socket, sys, threading
+path, source = sys.argv[1:]
+want = open(source, "rb").read()
+fd = os.open(path, os.O_RDONLY)
+
+def take(get):
+    got = bytearray()
+    while data := get():
+        got += data
+    return got
+
+def feed(put, close):
+    at = 0
+    while at < len(want):
+        at += put(at)
+    close()
+
+def forget():
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+def through(put, get, close, what):
+    forget()
+    t = threading.Thread(target=feed, args=(put, close))
+    t.start()
+    assert take(get) == want, what
+    t.join()
+
+forget()
+with mmap.mmap(fd, 0, prot=mmap.PROT_READ) as m:
+    assert m[:] == want, "mmap"
+a, b = socket.socketpair()
+through(lambda at: os.sendfile(a.fileno(), fd, at, len(want) - at),
+        lambda: b.recv(1 << 20), a.close, "sendfile")
+r, w = os.pipe()
+through(lambda at: os.splice(fd, w, 1 << 20, offset_src=at),
+        lambda: os.read(r, 1 << 20), lambda: os.close(w), "splice")
+END
+cp "$M/debian/12/linux" "$T/copied"
+cmp "$T/copied" "$NETBOOT/linux"
 used=$(df --output=used -B1 "$M" | tail -n 1)
 [ "$used" -ge "$total" ] || fail "df: $used used of $total stored"
 [ "$used" -lt $((total + (4 << 20))) ] || fail "df: $used used for $total"

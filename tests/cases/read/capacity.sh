@@ -57,6 +57,7 @@ same_bytes "$T/large" "$M/large"
 for r in "${readers[@]}"; do wait "$r" || fail "a reader read wrong"; done
 equal "$(status_of m .reads.failed)" 0
 [ "$(status_of m .reads.from_memory)" -gt 0 ] || fail "there was room for all?"
+memory_bounded m
 stop
 rm -r "$T/m.cache"
 

@@ -5,6 +5,7 @@
 . "$(dirname "$0")/../../lib/common.sh"
 
 MIB=1024
+! sanitized || MIB=256
 # Each MiB begins with its number; the rest are holes.
 /usr/bin/python3 - "$T/image" $MIB << 'END'
 import sys
@@ -45,6 +46,7 @@ proxy _cap '{"rate": 0}'
 wait $front
 equal "$(cut -c 1-64 "$T/front.sum")" "$(sum "$T/image")"
 eventually 30 image_is m image complete
+memory_bounded m
 sent=$(origin_sent)
 [ $((sent * 100)) -le $(((MIB << 20) * 101)) ] || fail "$sent bytes left the origin"
 umount_fs m

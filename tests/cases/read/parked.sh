@@ -18,8 +18,7 @@ publish "$T/cold" cold
 mount_fs m io-timeout=1h,capacity=3G,fill-after=never
 same_bytes "$T/stored" "$T/m/stored"
 eventually 10 image_is m stored complete
-status_field() { awk -v f="$2:" '$1 == f { print $2 }' "/proc/$1/status"; }
-threads() { status_field "$w" Threads; }
+threads() { awk '$1 == "Threads:" { print $2 }' "/proc/$w/status"; }
 w=$(worker_pid m)
 
 # At most what its pools may have at all, measured while readers hit.
@@ -64,8 +63,7 @@ for how in -d ''; do
 	at=$((at + READERS * BLOCK))
 done
 
-rss=$(status_field "$w" VmHWM)
-sanitized || [ "$rss" -le $((400 << 10)) ] || fail "the worker took $rss KiB"
+memory_bounded m
 
 # Killed, and unmounted, while nothing answers.
 kill -STOP "$ORIGIN_PID"
