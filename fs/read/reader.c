@@ -3,10 +3,9 @@
  * reader.c - the table of streams, and the pump: one thread that looks at
  * every stream whose state changed (want.c), ends prefetches, expires waits.
  *
- * The pump never waits for disk or network: manifests are read from the index
- * (a page of SQLite) and all else is handed to the fetcher and the pools. So
- * one thread serves every image, and the state of a stream is only ever turned
- * into windows at one place.
+ * The pump never waits for disk or network: what has to is handed to the
+ * fetcher and the pool. So one thread serves every image, and the state of a
+ * stream is only ever turned into windows at one place.
  */
 #include "fs/read/reader.h"
 
@@ -38,7 +37,6 @@ void stream_put(struct stream *s)
 	if (__atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
 	ring_drop_locked(s); /* nobody else can see it */
-	manifest_free(s->manifest_new);
 	lock_destroy(&s->lock);
 	version_put(s->v);
 	free(s);
@@ -85,57 +83,29 @@ bool reader_stopping(struct reader *r)
 
 /* ---- the pump ----------------------------------------------------------- */
 
-/* A manifest from the index, or the one that just came from the origin. */
-static void take_manifest(struct stream *s, struct wait **failed)
+bool stream_wanted_locked(const struct stream *s)
 {
-	struct manifest *m = NULL;
-	bool wanted;
-	int error = 0;
-
-	if (version_manifest(s->v))
-		return;
-	lock_take(&s->lock);
-	wanted = s->parked || s->prefetches || s->filling;
-	if (s->manifest_over) {
-		m = TAKE(s->manifest_new);
-		error = s->manifest_error;
-		s->manifest_over = false;
-		s->manifest_call = 0;
-	}
-	lock_give(&s->lock);
-	if (m)
-		error = version_set_manifest(s->v, m);
-	if (!m && !error && wanted)
-		version_load_manifest(s->v);
-	if (!error)
-		return;
-	lock_take(&s->lock);
-	park_fail_locked(s, UINT64_MAX, error, failed);
-	prefetch_fail_locked(s, error);
-	s->fill_retry_ns = clock_mono_ns() + FILL_RETRY_NS;
-	lock_give(&s->lock);
+	return s->opens || s->parked || s->prefetches || s->filling;
 }
 
-static void cancel_windows_locked(struct stream *s)
+static void cancel_all_locked(struct stream *s)
 {
 	struct window *w;
 
 	DL_FOREACH(s->windows, w)
 		fetch_cancel(s->r->cfg.fetch, w->fetch);
+	manifest_cancel_locked(s);
 }
 
 static void pump_stream(struct stream *s)
 {
-	struct wait *failed = NULL, *ready = NULL;
+	struct wait *ready = NULL;
 	uint64_t now = clock_mono_ns();
 
-	take_manifest(s, &failed);
-	park_answer(failed);
 	prefetch_tick(s, now);
 	lock_take(&s->lock);
-	if (reader_stopping(s->r) ||
-	    (!s->opens && !s->parked && !s->prefetches && !s->filling))
-		cancel_windows_locked(s); /* nobody wants them any more */
+	if (reader_stopping(s->r) || !stream_wanted_locked(s))
+		cancel_all_locked(s);
 	else
 		want_locked(s, now);
 	/* Never complete here: R9 gives way to C5. */
@@ -311,10 +281,8 @@ static void stop_stream(struct stream *s)
 
 	lock_take(&s->lock);
 	park_fail_locked(s, UINT64_MAX, -EIO, &failed);
-	cancel_windows_locked(s);
+	cancel_all_locked(s);
 	fill_stop_locked(s);
-	if (s->manifest_call && !s->manifest_over)
-		fetch_manifest_cancel(s->r->cfg.fetch, s->manifest_call);
 	lock_give(&s->lock);
 	park_answer(failed);
 	stream_ring(s); /* ends its prefetches */

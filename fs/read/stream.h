@@ -18,8 +18,9 @@
  * (R3). Blocks for which no space can be had stay in memory, in a ring of
  * bounded size, and are then forgotten (C5).
  *
- * References of a stream: the table (until it is swept: once nobody else has one), each open, each
- * window, each held block being stored, each prefetch, the fill, the pump's
+ * References of a stream: the table (until it is swept: once nobody else has
+ * one), each open, each parked read, each window, each held block being
+ * stored, each prefetch, the fill, the asking for the manifest, the pump's
  * queue.
  */
 #ifndef STAGEFS_FS_READ_STREAM_H
@@ -111,10 +112,10 @@ struct stream {
 	uint64_t progress_ns;  /* last block that arrived */
 	uint64_t timed_out_ns; /* last read that waited in vain */
 
-	uint64_t manifest_call; /* of fetch_manifest, 0: none */
-	bool manifest_over;	/* it has called back */
-	int manifest_error;
-	struct manifest *manifest_new;
+	bool manifest_asked;
+	uint64_t manifest_call; /* of fetch_manifest, 0: none under way */
+	struct pool_job manifest_job;
+	struct manifest *manifest_new; /* from the call to the job */
 
 	struct wait *parked;
 	unsigned n_parked;
@@ -168,6 +169,8 @@ void stream_ring(struct stream *s);
 void work_begin(struct reader *r);
 void work_end(struct reader *r);
 bool reader_stopping(struct reader *r);
+/* If not, what is under way for it is cancelled. */
+bool stream_wanted_locked(const struct stream *s);
 
 /* park.c */
 /* `missed`: not all of it was stored. */
@@ -194,6 +197,10 @@ void want_locked(struct stream *s, uint64_t now_ns);
 struct window *window_of_locked(struct stream *s, uint64_t block);
 void fill_stop_locked(struct stream *s);
 void fill_start_locked(struct stream *s);
+
+/* manifest.c: has the pool find it; the pump is rung then. Harmless twice. */
+void manifest_want_locked(struct stream *s);
+void manifest_cancel_locked(struct stream *s);
 
 /* arrive.c */
 extern const struct fetch_owner arrive_owner;

@@ -61,13 +61,14 @@ static bool find_gap_locked(struct stream *s, uint64_t from, uint64_t end,
 	return true;
 }
 
-static void start_locked(struct stream *s, uint64_t first, uint64_t n,
+/* False: no memory. The pump comes again. */
+static bool start_locked(struct stream *s, uint64_t first, uint64_t n,
 			 enum wire_class class_, uint64_t order)
 {
 	struct window *w = calloc(1, sizeof(*w));
 
 	if (!w)
-		return; /* the pump comes again */
+		return false;
 	w->s = stream_ref(s);
 	w->first = first;
 	w->n = n;
@@ -78,12 +79,13 @@ static void start_locked(struct stream *s, uint64_t first, uint64_t n,
 	w->fetch = fetch_start(s->r->cfg.fetch, version_manifest(s->v), first,
 			       n, class_, order, &arrive_owner, w);
 	if (w->fetch)
-		return;
+		return true;
 	DL_DELETE(s->windows, w);
 	s->n_windows--;
 	work_end(s->r);
 	free(w);
 	stream_put(s); /* not the last: the pump has one */
+	return false;
 }
 
 static uint64_t window_blocks(struct stream *s)
@@ -114,7 +116,8 @@ static void want_wait_locked(struct stream *s, struct wait *wait)
 	}
 	while (s->n_windows < WINDOWS_DEMAND_MAX &&
 	       find_gap_locked(s, wait->first, end, wait->n, &first, &n))
-		start_locked(s, first, n, CLASS_DEMAND, 0);
+		if (!start_locked(s, first, n, CLASS_DEMAND, 0))
+			return;
 }
 
 /* What the fill has under way just there is wanted sooner now: it must not
@@ -155,7 +158,8 @@ static void want_run_locked(struct stream *s, uint64_t from, uint64_t end)
 		if (n < max && first - from > (end - from) / 2 &&
 		    first + n == end && end < s->n_blocks)
 			return;
-		start_locked(s, first, n, CLASS_LOOKAHEAD, 0);
+		if (!start_locked(s, first, n, CLASS_LOOKAHEAD, 0))
+			return;
 	}
 }
 
@@ -203,7 +207,8 @@ static void want_rest_locked(struct stream *s)
 			promote_locked(s, w, class_);
 	while (wanted && s->n_windows < WINDOWS_MAX &&
 	       find_gap_locked(s, 0, s->n_blocks, window_blocks(s), &first, &n))
-		start_locked(s, first, n, class_, order);
+		if (!start_locked(s, first, n, class_, order))
+			return;
 }
 
 void fill_start_locked(struct stream *s)
@@ -240,21 +245,6 @@ static bool wants_anything_locked(const struct stream *s)
 	       (s->opens && stream_engaged_locked(s));
 }
 
-static void manifest_done(void *ctx, struct manifest *m, int error)
-{
-	struct stream *s = ctx;
-	struct reader *r = s->r;
-
-	lock_take(&s->lock);
-	s->manifest_new = m;
-	s->manifest_error = error;
-	s->manifest_over = true;
-	lock_give(&s->lock);
-	stream_ring(s);
-	stream_put(s);
-	work_end(r);
-}
-
 void want_locked(struct stream *s, uint64_t now_ns)
 {
 	struct wait *wait;
@@ -262,14 +252,8 @@ void want_locked(struct stream *s, uint64_t now_ns)
 	if (version_complete(s->v) || !wants_anything_locked(s))
 		return;
 	if (!version_manifest(s->v)) {
-		if (s->manifest_call ||
-		    (!s->parked && now_ns < s->fill_retry_ns))
-			return;
-		stream_ref(s);
-		work_begin(s->r);
-		s->manifest_call = fetch_manifest(
-			s->r->cfg.fetch, &version_ident(s->v)->digest,
-			CLASS_DEMAND, manifest_done, s);
+		if (s->parked || now_ns >= s->fill_retry_ns)
+			manifest_want_locked(s);
 		return;
 	}
 	check_space_locked(s, now_ns);
