@@ -34,7 +34,7 @@ static struct {
 	struct wire_descriptor desc; /* figures of the last one */
 	unsigned descs, full_descs, last_images, last_gone;
 	struct wire_image first; /* of the last one; no name */
-} origin = {.lock = PTHREAD_MUTEX_INITIALIZER,
+} origin = {.lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP,
 	    .changed = PTHREAD_COND_INITIALIZER};
 
 static struct digest digest_of(uint64_t id)
@@ -252,16 +252,26 @@ static void prefetch(uint64_t number, uint64_t id, int64_t hold)
 				  .hold_until_s = hold});
 }
 
+/* A connection that is going may still read it. */
+#define ORIGIN_SET(field, value)                     \
+	do {                                         \
+		pthread_mutex_lock(&origin.lock);    \
+		origin.field = (value);              \
+		pthread_mutex_unlock(&origin.lock);  \
+	} while (0)
+
 /* The last report on this order with this state, or NULL. */
 static const struct wire_report *reported(uint64_t number,
 					  enum wire_report_state state)
 {
 	const struct wire_report *r = NULL;
 
+	pthread_mutex_lock(&origin.lock); /* WAIT_FOR may have it already */
 	for (unsigned i = 0; i < origin.n_reports; i++)
 		if (origin.report[i].number == number &&
 		    origin.report[i].state == state)
 			r = &origin.report[i];
+	pthread_mutex_unlock(&origin.lock);
 	return r;
 }
 

@@ -71,7 +71,7 @@ static int set_up(void **state)
 	fake.cancels = fake.held_before_prefetch = 0;
 	origin.revision = origin.n_images = 3; /* ids 2, 3, 4 */
 	origin.n_orders = origin.n_reports = 0;
-	origin.orders_key = &key;
+	ORIGIN_SET(orders_key, &key);
 	origin.server = NAME;
 	origin.status = origin.catalog_status = 0;
 	origin.want_full = false;
@@ -208,7 +208,7 @@ static void test_harmless_twice(void **state)
 	/* The line breaks; the order comes again while it is in work. */
 	origin_stop_until_noticed();
 	pthread_mutex_lock(&origin.lock);
-	origin.polls_from_0 = 0;
+	ORIGIN_SET(polls_from_0, 0);
 	pthread_mutex_unlock(&origin.lock);
 	origin_start();
 	WAIT_FOR(origin.polls_from_0 > 0 && origin.polls > 1);
@@ -364,7 +364,7 @@ static void test_descriptor(void **state)
 	assert_int_equal(origin.first.state, IMAGE_PARTIAL);
 	/* the origin lost it: 409, then a full one */
 	pthread_mutex_lock(&origin.lock);
-	origin.want_full = true;
+	ORIGIN_SET(want_full, true);
 	pthread_mutex_unlock(&origin.lock);
 	store_it(&k, SIZE);
 	agent_changed(t.a, 4);
@@ -398,7 +398,7 @@ static void test_refused_orders(void **state)
 	(void)state;
 	WAIT_FOR(origin.polls == 1);
 	pthread_mutex_lock(&origin.lock);
-	origin.orders_key = &wrong_key;
+	ORIGIN_SET(orders_key, &wrong_key);
 	pthread_mutex_unlock(&origin.lock);
 	prefetch(7, 3, 0);
 	do {
@@ -410,8 +410,8 @@ static void test_refused_orders(void **state)
 	assert_true(*s.last_refusal);
 	agent_stop();
 	pthread_mutex_lock(&origin.lock);
-	origin.orders_key = &key;
-	origin.server = "line4";
+	ORIGIN_SET(orders_key, &key);
+	ORIGIN_SET(server, "line4");
 	pthread_mutex_unlock(&origin.lock);
 	agent_start(origin.m.url);
 	do {
@@ -453,7 +453,7 @@ static void test_not_an_origin(void **state)
 	agent_stop();
 	unlinkat(t.dirfd, "catalog", 0);
 	unlinkat(t.dirfd, "key.pub", 0);
-	origin.status = 404;
+	ORIGIN_SET(status, 404);
 	agent_start(origin.m.url);
 	assert_int_equal(agent_wait_catalog(t.a, 60000, &e), -EPROTO);
 	assert_non_null(strstr(e.text, "is this a stagefs origin"));
@@ -472,7 +472,7 @@ static void test_origin_in_trouble(void **state)
 	(void)state;
 	WAIT_FOR(origin.full_descs == 1);
 	pthread_mutex_lock(&origin.lock);
-	origin.status = 503;
+	ORIGIN_SET(status, 503);
 	pthread_cond_broadcast(&origin.changed);
 	pthread_mutex_unlock(&origin.lock);
 	do {
@@ -480,7 +480,7 @@ static void test_origin_in_trouble(void **state)
 		agent_stats(t.a, &s);
 	} while (s.connected);
 	pthread_mutex_lock(&origin.lock);
-	origin.status = 0;
+	ORIGIN_SET(status, 0);
 	pthread_mutex_unlock(&origin.lock);
 	WAIT_FOR(origin.full_descs == 2);
 	agent_stats(t.a, &s);

@@ -117,6 +117,7 @@ static int setup(void **state)
 	k->ours = pair[0];
 	k->fd = pair[1];
 	k->session = fuse_session_new(&args, &ops, sizeof(ops), k);
+	fuse_opt_free_args(&args);
 	fuse_session_custom_io(k->session, &io, k->fd);
 	ask(k, FUSE_INIT, 1);
 	if (fuse_session_receive_buf(k->session, &buf) <= 0)
