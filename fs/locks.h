@@ -15,6 +15,7 @@ enum fs_lock_level {
 	LOCK_STATUS = 12,    /* control socket: its connections */
 	LOCK_LOOP = 18,	     /* kernel: end of the request threads */
 	LOCK_HANDLES = 20,   /* kernel: open modes by inode */
+	LOCK_BACKING = 21,   /* kernel: backing files to be closed */
 	LOCK_NOTIFY = 22,    /* kernel: queue of notifications */
 	LOCK_PARKED = 24,    /* kernel: list of parked reads */
 	LOCK_READER = 30,    /* reader: table of streams */

@@ -28,7 +28,8 @@ enum kind {
 	KIND_PATH,	    /* absolute */
 	KIND_TEXT,
 	KIND_NAME,
-	KIND_SERVE
+	KIND_SERVE,
+	KIND_SWITCH
 };
 
 struct option {
@@ -68,6 +69,8 @@ static const struct option table[] = {
 	{"serve", KIND_SERVE, FIELD(serve_complete), 0, 0, "stream|complete",
 	 "answer reads at once, or when the image is complete (default: "
 	 "stream)"},
+	{"passthrough", KIND_SWITCH, FIELD(passthrough), 0, 0, "on|off",
+	 "let the kernel read complete images by itself (default: on)"},
 	{"memory", KIND_SIZE, FIELD(memory_bytes), 32 * MIB, TIB, "SIZE",
 	 "for blocks in flight (default: 256M)"},
 	{"user", KIND_TEXT, FIELD(user), 0, 0, "USER",
@@ -162,6 +165,16 @@ static int set_serve(const struct option *o, bool *field, const char *value,
 	return 0;
 }
 
+static int set_switch(const struct option *o, bool *field,
+		      const char *value, struct err *e)
+{
+	if (strcmp(value, "on") && strcmp(value, "off"))
+		return err_set(e, EINVAL, "option %s=%s: takes on or off",
+			       o->name, value);
+	*field = !strcmp(value, "on");
+	return 0;
+}
+
 static int set(const struct option *o, struct mount_options *m,
 	       const char *value, struct err *e)
 {
@@ -175,6 +188,8 @@ static int set(const struct option *o, struct mount_options *m,
 		return set_number(o, field, value, e);
 	case KIND_SERVE:
 		return set_serve(o, field, value, e);
+	case KIND_SWITCH:
+		return set_switch(o, field, value, e);
 	case KIND_NAME:
 		r = name_check_server(value, e);
 		if (r < 0)
@@ -220,6 +235,7 @@ static void set_defaults(struct mount_options *m)
 		.look_ahead_bytes = 32 * MIB,
 		.memory_bytes = 256 * MIB,
 		.io_timeout_ms = 30 * 1000,
+		.passthrough = true,
 	};
 }
 

@@ -34,6 +34,7 @@ struct mount_options {
 	uint64_t memory_bytes;
 	uint64_t io_timeout_ms;
 	bool serve_complete;
+	bool passthrough;
 };
 
 #define OPTIONS_MIN_FREE_AUTO UINT64_MAX

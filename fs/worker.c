@@ -36,6 +36,7 @@
 #include "fs/agent/agent.h"
 #include "fs/fetch/http.h"
 #include "fs/kernel/kernel.h"
+#include "fs/kernel/opens.h"
 #include "fs/locks.h"
 #include "fs/options.h"
 #include "fs/privilege.h"
@@ -70,6 +71,7 @@ struct worker {
 	struct fetch *fetch;
 	struct reader *reader;
 	struct control *control;
+	struct kernel *made; /* the kernel's side, from its making on */
 
 	/* Callbacks come before these are there and after they have gone.
 	 * Held over the calls: they only note and queue. */
@@ -107,6 +109,13 @@ static void on_stored(void *ctx, uint64_t id)
 		kernel_attr_changed(w->kernel, id);
 }
 
+static bool on_in_use(void *ctx, uint64_t id)
+{
+	struct worker *w = ctx;
+
+	return opens_of_area(w->session, id);
+}
+
 static void on_names(void *ctx, const struct catalog_change *ch, size_t n)
 {
 	struct worker *w = ctx;
@@ -125,8 +134,16 @@ static size_t counters(void *ctx, struct control_counter *out)
 	kernel_stats(w->kernel, &s);
 	out[0] = (struct control_counter){"open_images",
 					  "images that are open",
-					  s.open_files};
-	return 1;
+					  s.open_images};
+	out[1] = (struct control_counter){"open_images_passthrough",
+					  "of them read by the kernel itself",
+					  s.open_passthrough};
+	out[2] = (struct control_counter){"opens_total", "opens of images",
+					  s.opens};
+	out[3] = (struct control_counter){"opens_passthrough_total",
+					  "of them with passthrough",
+					  s.opens_passthrough};
+	return 4;
 }
 
 /* ---- start: still root, one thread ---------------------------------------- */
@@ -220,6 +237,7 @@ static int open_cache(struct worker *w, struct err *e)
 		.min_free_bytes = w->o.min_free_bytes,
 		.just_read_ms = JUST_READ_MS,
 		.flush_ms = FLUSH_MS,
+		.in_use = on_in_use,
 		.changed = on_stored,
 		.ctx = w,
 	};
@@ -306,15 +324,11 @@ static int open_kernel(struct worker *w, struct err *e)
 		.pool = w->pool,
 		.fuse_fd = w->fuse_fd,
 		.session = w->session,
+		.link = w->link,
+		.passthrough = w->o.passthrough,
 	};
-	struct kernel *k;
-	int r = kernel_new(&cfg, &k, e);
 
-	if (r < 0)
-		return r;
-	LOCK_SCOPE(&w->gate);
-	w->kernel = k;
-	return 0;
+	return kernel_new(&cfg, &w->made, e);
 }
 
 static int open_control(struct worker *w, struct err *e)
@@ -429,15 +443,19 @@ static int bring_up(struct worker *w, struct err *e)
 		r = open_origin(w, e);
 	if (r == 0)
 		r = open_reader(w, e);
+	/* Before anybody may evict what files are open of. */
+	if (r == 0)
+		r = open_kernel(w, e);
 	if (r == 0)
 		r = open_agent(w, e);
 	if (r == 0)
 		r = first_contact(w, e);
-	if (r == 0)
-		r = open_kernel(w, e);
-	if (r == 0)
-		r = open_control(w, e);
-	return r;
+	if (r < 0)
+		return r;
+	lock_take(&w->gate);
+	w->kernel = w->made;
+	lock_give(&w->gate);
+	return open_control(w, e);
 }
 
 /* ---- the end ---------------------------------------------------------------- */
@@ -449,12 +467,12 @@ static int bring_up(struct worker *w, struct err *e)
 static void take_down(struct worker *w)
 {
 	struct agent *a;
-	struct kernel *k;
+	struct kernel *k = w->made;
 
 	control_free(w->control);
 	lock_take(&w->gate);
 	a = TAKE(w->agent);
-	k = TAKE(w->kernel);
+	w->kernel = NULL;
 	lock_give(&w->gate);
 	if (k)
 		kernel_stop(k);

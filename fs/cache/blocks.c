@@ -105,17 +105,48 @@ uint64_t version_stored_bytes(struct version *v)
 	return v->stored_bytes;
 }
 
+/* ---- kept blocks --------------------------------------------------------- */
+
+bool version_keeps_locked(const struct version *v, uint64_t block)
+{
+	return v->kept && bitmap_get(v->kept, block);
+}
+
+static void keep_locked(struct version *v, uint64_t block)
+{
+	bitmap_set(v->kept, block);
+	v->kept_bytes += version_block_charge(v, block);
+}
+
+static void unkeep_locked(struct version *v, uint64_t block)
+{
+	bitmap_clear(v->kept, block);
+	v->kept_bytes -= version_block_charge(v, block);
+}
+
+void version_unkeep_all_locked(struct version *v)
+{
+	LOCK_SCOPE(&v->lock);
+	free(v->kept);
+	v->kept = NULL;
+	v->kept_bytes = 0;
+}
+
 /* ---- storing ------------------------------------------------------------- */
 
 /* The reservation is this caller's from here on: no unreserve gives it back
- * while the write is on its way. */
-static bool claim(struct version *v, uint64_t block)
+ * while the write is on its way. *ret_charge: what it was given; nothing for
+ * a kept block. */
+static bool claim(struct version *v, uint64_t block, uint64_t *ret_charge)
 {
 	LOCK_SCOPE(&v->lock);
 	if (!v->reserved || !bitmap_get(v->reserved, block))
 		return false;
 	bitmap_clear(v->reserved, block);
 	v->n_reserved--;
+	*ret_charge = version_keeps_locked(v, block)
+			      ? 0
+			      : version_block_charge(v, block);
 	return true;
 }
 
@@ -148,6 +179,13 @@ static int make_room_below(struct cache *c, int error, uint64_t bytes)
 	return evict_now(c, bytes, rules, &freed);
 }
 
+/* No hole is made in the file of a version that is open (I5). */
+static bool must_keep(struct version *v)
+{
+	LOCK_SCOPE(&v->cache->lock);
+	return v->opens > 0;
+}
+
 /*
  * What a failed write left in the file is harmless (its bit is clear) but
  * takes space: punch it out, and charge what stays all the same. Writes on
@@ -159,9 +197,11 @@ static uint64_t leftover_bytes(struct version *v, uint64_t block,
 	int fd = version_fd(v);
 	uint64_t on_disk, left;
 
-	if (fd < 0 ||
-	    datafile_punch(fd, block * (uint64_t)v->ident.block_bytes,
-			   version_block_length(v, block)) == 0 ||
+	if (fd < 0 || charge == 0)
+		return 0;
+	if ((!must_keep(v) &&
+	     datafile_punch(fd, block * (uint64_t)v->ident.block_bytes,
+			    version_block_length(v, block)) == 0) ||
 	    datafile_disk_bytes(fd, &on_disk) < 0)
 		return 0;
 	LOCK_SCOPE(&v->cache->lock);
@@ -178,6 +218,7 @@ static void store_failed(struct version *v, uint64_t block, uint64_t charge)
 	space_use(&c->space, left);
 	space_unreserve(&c->space, charge - left);
 	v->reserved_bytes -= charge;
+	v->mends -= charge == 0;
 	v->place.bytes += left;
 	cond_wake_one(&c->bell);
 	lock_give(&c->lock);
@@ -190,11 +231,14 @@ static void store_done(struct version *v, uint64_t block, uint64_t charge,
 	bool complete;
 
 	lock_take(&c->lock);
+	v->mends -= charge == 0;
 	space_use(&c->space, charge);
 	v->reserved_bytes -= charge;
 	v->place.bytes += charge;
 	lock_take(&v->lock);
 	bitmap_set(v->bits, block);
+	if (charge == 0)
+		unkeep_locked(v, block);
 	v->n_stored++;
 	v->stored_bytes += n;
 	complete = v->n_stored == v->n_blocks;
@@ -212,9 +256,8 @@ int version_store(struct version *v, uint64_t block, const void *data,
 	int r;
 
 	if (block >= v->n_blocks || n != version_block_length(v, block) ||
-	    !claim(v, block))
+	    !claim(v, block, &charge))
 		return -EINVAL;
-	charge = version_block_charge(v, block);
 	r = write_block(v, block, data, n);
 	if ((r == -ENOSPC || r == -EDQUOT || r == -EIO) &&
 	    make_room_below(v->cache, r, charge) == 0)
@@ -264,8 +307,9 @@ int version_read(struct version *v, void *buf, uint32_t n, uint64_t offset)
 
 /* ---- forgetting ---------------------------------------------------------- */
 
-/* From the bits in memory. Returns what the dropped blocks are charged. */
-static uint64_t drop_bits_locked(struct version *v, uint8_t *drop)
+/* From the bits in memory. Returns what the dropped blocks are charged; with
+ * `keep` they stay charged. */
+static uint64_t drop_bits_locked(struct version *v, uint8_t *drop, bool keep)
 {
 	uint64_t charge = 0, i = 0;
 
@@ -279,6 +323,8 @@ static uint64_t drop_bits_locked(struct version *v, uint8_t *drop)
 			v->n_stored--;
 			v->stored_bytes -= version_block_length(v, i);
 			charge += version_block_charge(v, i);
+			if (keep)
+				keep_locked(v, i);
 		}
 		i++;
 	}
@@ -325,15 +371,24 @@ static int punch(struct version *v, const uint8_t *drop)
 int blocks_drop(struct version *v, uint8_t *drop)
 {
 	struct cache *c = v->cache;
+	size_t n = bitmap_bytes(v->n_blocks);
+	CLEAN_FREE uint8_t *map = calloc(1, n ? n : 1);
 	struct index_key key;
 	uint64_t charge;
+	bool keep;
 	int r = 0;
 
+	if (!map)
+		return -ENOMEM;
 	lock_take(&c->lock);
 	version_settle_locked(v);
 	v->mending = true;
 	key = version_key(v);
-	charge = drop_bits_locked(v, drop);
+	/* Whoever opens it from here on finds it incomplete. */
+	keep = v->opens > 0;
+	if (keep && !v->kept)
+		v->kept = TAKE(map);
+	charge = drop_bits_locked(v, drop, keep);
 	if (charge)
 		v->complete_at_s = 0;
 	lock_give(&c->lock);
@@ -342,7 +397,7 @@ int blocks_drop(struct version *v, uint8_t *drop)
 	 * stays charged then, which errs on the dear side. */
 	if (charge) {
 		r = drop_durable(v, key, drop);
-		if (!r && punch(v, drop) < 0)
+		if (!r && (keep || punch(v, drop) < 0))
 			charge = 0;
 	}
 	lock_take(&c->lock);

@@ -82,6 +82,7 @@ static struct cache *cache_new(const struct cache_config *cfg)
 	c->just_read_ns = cfg->just_read_ms * NS_PER_MS;
 	c->flush_ns = cfg->flush_ms * NS_PER_MS;
 	c->changed = cfg->changed;
+	c->in_use = cfg->in_use;
 	c->ctx = cfg->ctx;
 	c->dir_fd = c->data_fd = c->lock_fd = -1;
 	lock_init(&c->lock, LOCK_CACHE);

@@ -35,6 +35,13 @@ struct cache_config {
 	uint32_t just_read_ms;	  /* a read version is passed over so long */
 	uint32_t flush_ms;	  /* longest time a stored bit stays volatile */
 
+	/*
+	 * Called by cache_open only; may be NULL. Can somebody be reading
+	 * this version's file past us, for whom an earlier process had
+	 * opened it (passthrough)? Then nothing is punched out of it.
+	 */
+	bool (*in_use)(void *ctx, uint64_t id);
+
 	/* Called with no lock held, on any thread, after an image's stored
 	 * bytes, state or hold changed, or it went. May be NULL. */
 	void (*changed)(void *ctx, uint64_t id);
@@ -121,6 +128,14 @@ uint64_t version_stored_bytes(struct version *v);
  * to keep the version open or pinned, so that it stays the file of its bits.
  */
 int version_fd(struct version *v);
+/*
+ * The data file for somebody who reads it past us (passthrough): complete,
+ * and every bit durable, so that no failing fdatasync takes bytes back. The
+ * version has to be open before the call; then no hole is made in the file
+ * until it is closed. -EAGAIN: not so, or not yet. Touches the disk as
+ * version_fd does.
+ */
+int version_backing_fd(struct version *v);
 
 /* ---- space (C3 to C6) ---------------------------------------------------- */
 
@@ -162,8 +177,12 @@ int version_store(struct version *v, uint64_t block, const void *data,
 /* Reads stored bytes. -ENODATA: not stored, or cleared meanwhile (then the
  * bytes are not to be believed). Blocking. */
 int version_read(struct version *v, void *buf, uint32_t n, uint64_t offset);
-/* A stored block turned out bad: clears its bit, durably, before returning,
- * and frees its space. It then counts as missing (C7). */
+/*
+ * A stored block turned out bad: clears its bit, durably, before returning.
+ * It then counts as missing, and version_store mends it in place (C7). Its
+ * space is freed, unless the version is open: who reads its file past us
+ * must not see a hole where bytes were.
+ */
 int version_forget_block(struct version *v, uint64_t block);
 
 /* ---- eviction and lists -------------------------------------------------- */

@@ -35,7 +35,7 @@ void evict_begin_locked(struct version *v)
 	struct cache *c = v->cache;
 	struct leftovers none = LEFTOVERS_NONE;
 
-	assert(!v->moving && v->reserved_bytes == 0);
+	assert(!v->moving && v->reserved_bytes == 0 && v->mends == 0);
 	v->moving = v->leaving = true;
 	v->uses++;
 	flush_forget_locked(v, &none);
@@ -123,6 +123,7 @@ static void gone_locked(struct version *v, int error, bool freed,
 		*sum += v->place.bytes;
 	}
 	v->state = VERSION_EMPTY;
+	version_unkeep_all_locked(v);
 	v->place.bytes = 0;
 	v->place.held_until_s = 0;
 	v->complete_at_s = v->stored_at_s = 0;

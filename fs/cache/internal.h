@@ -31,6 +31,8 @@
  * I5  No victim is open, pinned or stored into, or has a reservation (C4):
  *     so nothing is ever written into what was evicted. A read that is on its
  *     way sees that bits were cleared (n_cleared), and gives up its bytes.
+ *     A file that is open has no hole made in it: what is found bad there is
+ *     kept until it is written over, and stays charged (`kept`).
  * I6  `seq` names an incarnation. A commit that comes late names a row that
  *     is no longer there, and changes nothing.
  * I7  No lock is held over disk, callbacks included.
@@ -88,6 +90,7 @@ struct version {
 	bool dirty;   /* has volatile bits; then uses > 0 and fd >= 0 */
 	unsigned refs, uses;
 	unsigned opens, pins, waiting;
+	unsigned mends; /* kept blocks that are reserved or being written */
 	int64_t stored_at_s, complete_at_s;
 	uint64_t reserved_bytes;
 	uint64_t promised_bytes, promised_until_ns;
@@ -102,6 +105,8 @@ struct version {
 	uint64_t n_stored, n_reserved;
 	uint64_t stored_bytes;
 	uint64_t n_cleared; /* how often bits were cleared */
+	uint8_t *kept; /* not stored, but in the file and charged; NULL: none */
+	uint64_t kept_bytes; /* what they are charged */
 
 	/* the thread that set `moving` for an eviction */
 	uint8_t *doomed_bits;
@@ -121,6 +126,7 @@ struct cache {
 	/* set once */
 	uint64_t just_read_ns, flush_ns;
 	void (*changed)(void *ctx, uint64_t id);
+	bool (*in_use)(void *ctx, uint64_t id);
 	void *ctx;
 	int dir_fd, data_fd, lock_fd;
 	struct index *index;
@@ -199,9 +205,12 @@ void version_copy_bits(struct version *v, uint8_t *out, uint64_t *ret_n_stored);
 
 /* ---- blocks.c ------------------------------------------------------------ */
 
-/* Forgets the stored ones of these blocks, in memory, durably, on disk. The
- * caller owns the flush. */
+/* Forgets the stored ones of these blocks, in memory, durably, and, unless
+ * the version is open, on disk. The caller owns the flush. */
 int blocks_drop(struct version *v, uint8_t *drop);
+/* Kept blocks: not stored, but in the file and charged. The version's lock. */
+bool version_keeps_locked(const struct version *v, uint64_t block);
+void version_unkeep_all_locked(struct version *v);
 
 /* ---- room.c -------------------------------------------------------------- */
 

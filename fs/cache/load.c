@@ -10,7 +10,8 @@
  *	file without a row		goes
  *	row without a file		goes, or is kept empty if on hold
  *	file shorter than its bits	the bits beyond its end are cleared
- *	bytes without a bit		are punched out
+ *	bytes without a bit		are punched out, unless somebody may
+ *					be reading the file
  *
  * All bitmaps are read: 5,000 images of 4 GiB have 2.5 MB of them, and an open
  * must not touch the disk.
@@ -102,6 +103,9 @@ static int punch_unknown(struct version *v)
 
 	if (fd < 0)
 		return fd;
+	if (v->cache->in_use &&
+	    v->cache->in_use(v->cache->ctx, v->ident.id))
+		from = v->n_blocks;
 	while ((from = bitmap_next_clear(v->bits, from, v->n_blocks)) <
 	       v->n_blocks) {
 		to = bitmap_next_set(v->bits, from, v->n_blocks);

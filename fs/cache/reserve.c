@@ -25,7 +25,8 @@ static int price_locked(struct version *v, uint64_t first, uint64_t n,
 			continue;
 		if (v->reserved && bitmap_get(v->reserved, i))
 			return -EINVAL;
-		sum += version_block_charge(v, i);
+		if (!version_keeps_locked(v, i))
+			sum += version_block_charge(v, i);
 	}
 	*ret = sum;
 	return 0;
@@ -43,6 +44,7 @@ static void grant_locked(struct version *v, uint64_t first, uint64_t n,
 			continue;
 		bitmap_set(v->reserved, i);
 		v->n_reserved++;
+		v->mends += version_keeps_locked(v, i);
 	}
 }
 
@@ -128,6 +130,12 @@ int room_for_row(struct version *v)
 	return r == -EAGAIN ? -ENOSPC : r;
 }
 
+static uint64_t kept_bytes(struct version *v)
+{
+	LOCK_SCOPE(&v->lock);
+	return v->kept_bytes;
+}
+
 bool version_could_fit(struct version *v, enum reserve_for why)
 {
 	struct cache *c = v->cache;
@@ -139,7 +147,7 @@ bool version_could_fit(struct version *v, enum reserve_for why)
 	if (v->state == VERSION_STUCK)
 		return false;
 	need = space_block(v->ident.size_bytes) - v->reserved_bytes -
-	       space_block(version_stored_bytes(v));
+	       space_block(version_stored_bytes(v)) - kept_bytes(v);
 	if (v->state == VERSION_EMPTY)
 		need += version_overhead(v);
 	shortage = space_shortage(&c->space, &fs, need, v->promised_bytes);
@@ -160,7 +168,10 @@ void version_unreserve(struct version *v, uint64_t first, uint64_t n)
 			continue;
 		bitmap_clear(v->reserved, i);
 		v->n_reserved--;
-		bytes += version_block_charge(v, i);
+		if (version_keeps_locked(v, i))
+			v->mends--;
+		else
+			bytes += version_block_charge(v, i);
 	}
 	lock_give(&v->lock);
 	space_unreserve(&c->space, bytes);

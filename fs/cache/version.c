@@ -45,6 +45,7 @@ void version_free(struct version *v)
 	manifest_free(v->manifest);
 	free(v->bits);
 	free(v->reserved);
+	free(v->kept);
 	lock_destroy(&v->lock);
 	free(v);
 }
@@ -189,7 +190,7 @@ void version_touch(struct version *v)
 bool version_in_work_locked(const struct version *v)
 {
 	return v->moving || v->mending || v->opens || v->pins || v->waiting ||
-	       v->reserved_bytes || v->state == VERSION_STUCK;
+	       v->reserved_bytes || v->mends || v->state == VERSION_STUCK;
 }
 
 void version_settle_locked(struct version *v)
@@ -253,6 +254,18 @@ int version_fd(struct version *v)
 	if (surplus >= 0)
 		close(surplus);
 	return fd;
+}
+
+int version_backing_fd(struct version *v)
+{
+	struct cache *c = v->cache;
+	bool ready;
+
+	lock_take(&c->lock);
+	ready = v->state == VERSION_LIVE && !v->moving && !v->mending &&
+		v->complete_at_s && version_complete(v);
+	lock_give(&c->lock);
+	return ready ? version_fd(v) : -EAGAIN;
 }
 
 /* ---- manifest ------------------------------------------------------------ */

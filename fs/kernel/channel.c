@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * channel.c - INIT kept and replayed.
+ * channel.c - INIT kept and replayed; passthrough switched on.
  *
  * Where a worker may be killed, and what the next one finds:
  *
@@ -14,6 +14,11 @@
  *
  * Rejected: to build the INIT reply here and tell libfuse by its private
  * struct what was agreed; the replay lets libfuse go through its own code.
+ *
+ * libfuse knows passthrough since 3.17. It needs two things of it, some bits
+ * in the reply to INIT and a number in that to OPEN, and libfuse sends any
+ * bytes it is given; so both are set here, with any libfuse, and there is one
+ * way to test.
  */
 #include "fs/kernel/channel.h"
 
@@ -23,32 +28,52 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fs/kernel/opens.h"
 #include "fs/supervisor/wire.h"
 
 /* Newer than the headers that Debian 12 has. */
 #define NOTIFY_RESEND 7	   /* Linux 6.9 */
 #define NOTIFY_INC_EPOCH 8 /* Linux 6.16 */
+#define INIT2_PASSTHROUGH (1u << (37 - 32)) /* Linux 6.9 */
 #define INIT2_HAS_RESEND (1u << (39 - 32))
+#define OPEN_KEEP_CACHE (1u << 1)
+#define OPEN_PASSTHROUGH (1u << 7) /* Linux 6.9; not with KEEP_CACHE */
+/* 1: the cache's file system is an ordinary one. With 2 it could be an
+ * overlay, but then nobody could put an overlay over the mount. */
+#define STACK_DEPTH 1
 
-int channel_init(struct channel *c, struct session_area *session)
+#define INIT_REPLY_MAX_BYTES 256
+
+/* Up to what we set; the kernel's is longer. */
+struct init_out {
+	uint32_t major, minor, max_readahead, flags;
+	uint16_t max_background, congestion_threshold;
+	uint32_t max_write, time_gran;
+	uint16_t max_pages, map_alignment;
+	uint32_t flags2, max_stack_depth;
+};
+
+static _Thread_local uint64_t last_unique;
+
+int channel_init(struct channel *c, struct session_area *session,
+		 bool passthrough)
 {
 	if (session->magic != SESSION_MAGIC ||
 	    session->layout != SESSION_LAYOUT ||
 	    session->init_bytes > SESSION_INIT_MAX_BYTES)
 		return -EPROTO;
 	*c = (struct channel){.session = session,
+			      .passthrough = passthrough,
 			      .replay = session->init_bytes > 0};
 	return 0;
 }
 
-static bool is_init(const void *msg, size_t n)
+static bool header_of(const void *msg, size_t n, struct fuse_in_header *ret)
 {
-	struct fuse_in_header in;
-
-	if (n < sizeof(in))
+	if (n < sizeof(*ret))
 		return false;
-	memcpy(&in, msg, sizeof(in));
-	return in.opcode == FUSE_INIT;
+	memcpy(ret, msg, sizeof(*ret));
+	return true;
 }
 
 static void keep_init(struct session_area *s, const void *msg, size_t n)
@@ -60,35 +85,42 @@ static void keep_init(struct session_area *s, const void *msg, size_t n)
 	__atomic_store_n(&s->init_bytes, (uint32_t)n, __ATOMIC_RELEASE);
 }
 
-static uint64_t unique_of(const void *msg)
+static ssize_t replay(struct channel *c, void *buf, size_t n)
 {
+	struct session_area *s = c->session;
 	struct fuse_in_header in;
 
-	memcpy(&in, msg, sizeof(in));
-	return in.unique;
+	c->replay = false;
+	if (n < s->init_bytes || !header_of(s->init, s->init_bytes, &in)) {
+		errno = EINVAL;
+		return -1;
+	}
+	memcpy(buf, s->init, s->init_bytes);
+	c->init_unique = in.unique;
+	return s->init_bytes;
 }
 
 ssize_t channel_read(struct channel *c, int fd, void *buf, size_t n)
 {
-	struct session_area *s = c->session;
+	struct fuse_in_header in;
 	ssize_t got;
 
-	if (c->replay) {
-		c->replay = false;
-		if (n < s->init_bytes) {
-			errno = EINVAL;
-			return -1;
-		}
-		memcpy(buf, s->init, s->init_bytes);
-		c->init_unique = unique_of(buf);
-		return s->init_bytes;
-	}
+	if (c->replay)
+		return replay(c, buf, n);
 	got = read(fd, buf, n);
-	if (got > 0 && is_init(buf, (size_t)got)) {
-		keep_init(s, buf, (size_t)got);
-		c->init_unique = unique_of(buf);
+	if (got <= 0 || !header_of(buf, (size_t)got, &in))
+		return got;
+	last_unique = in.unique;
+	if (in.opcode == FUSE_INIT) {
+		keep_init(c->session, buf, (size_t)got);
+		c->init_unique = in.unique;
 	}
 	return got;
+}
+
+uint64_t channel_request(void)
+{
+	return last_unique;
 }
 
 static size_t total(const struct iovec *iov, int n)
@@ -100,15 +132,56 @@ static size_t total(const struct iovec *iov, int n)
 	return sum;
 }
 
-/* The reply to INIT; the place where bits that libfuse does not know will be
- * set (passthrough). */
+/* ---- the reply to INIT --------------------------------------------------- */
+
+static bool kernel_has(const struct session_area *s, uint32_t bit2)
+{
+	struct fuse_init_in in;
+
+	if (s->init_bytes < sizeof(struct fuse_in_header) + sizeof(in))
+		return false;
+	memcpy(&in, s->init + sizeof(struct fuse_in_header), sizeof(in));
+	return (in.flags & FUSE_INIT_EXT) && (in.flags2 & bit2);
+}
+
+/* In the reply, as libfuse made it. False: it is too short for that. */
+static bool switch_on(void *reply, size_t n)
+{
+	struct init_out out;
+	uint8_t *body = (uint8_t *)reply + sizeof(struct fuse_out_header);
+
+	if (n < sizeof(struct fuse_out_header) + sizeof(out))
+		return false;
+	memcpy(&out, body, sizeof(out));
+	out.flags |= FUSE_INIT_EXT;
+	out.flags2 |= INIT2_PASSTHROUGH;
+	out.max_stack_depth = STACK_DEPTH;
+	memcpy(body, &out, sizeof(out));
+	return true;
+}
+
+static ssize_t send_init(struct channel *c, int fd, struct iovec *iov, int n)
+{
+	uint8_t reply[INIT_REPLY_MAX_BYTES];
+	size_t bytes = total(iov, n), at = 0;
+
+	if (!c->passthrough || !kernel_has(c->session, INIT2_PASSTHROUGH) || bytes > sizeof(reply))
+		return writev(fd, iov, n);
+	for (int i = 0; i < n; at += iov[i++].iov_len)
+		memcpy(reply + at, iov[i].iov_base, iov[i].iov_len);
+	if (switch_on(reply, bytes))
+		__atomic_store_n(&c->session->passthrough, 1,
+				 __ATOMIC_RELEASE);
+	return write(fd, reply, bytes);
+}
+
 static ssize_t answer_init(struct channel *c, int fd, struct iovec *iov, int n)
 {
 	ssize_t sent = (ssize_t)total(iov, n);
 
 	c->init_unique = 0;
 	if (!__atomic_load_n(&c->session->init_answered, __ATOMIC_ACQUIRE)) {
-		sent = writev(fd, iov, n);
+		sent = send_init(c, fd, iov, n);
 		if (sent < 0 && errno == ENOENT)
 			sent = (ssize_t)total(iov, n);
 		if (sent > 0)
@@ -128,6 +201,30 @@ ssize_t channel_writev(struct channel *c, int fd, struct iovec *iov, int n)
 	return writev(fd, iov, n);
 }
 
+/* ---- the reply to OPEN --------------------------------------------------- */
+
+struct channel_open_out channel_open_out(const struct open_answer *a)
+{
+	return (struct channel_open_out){
+		.fh = a->fh,
+		/* An id's content never changes: its pages stay good. */
+		.flags = a->backing_id ? OPEN_PASSTHROUGH : OPEN_KEEP_CACHE,
+		.backing_id = (int32_t)a->backing_id};
+}
+
+int channel_answer_open(int fd, uint64_t unique, const struct open_answer *a)
+{
+	struct {
+		struct fuse_out_header out;
+		struct channel_open_out open;
+	} reply = {.out = {.len = sizeof(reply), .unique = unique},
+		   .open = channel_open_out(a)};
+
+	return write(fd, &reply, sizeof(reply)) < 0 ? -errno : 0;
+}
+
+/* ---- after a restart ------------------------------------------------------ */
+
 static int notify(int fd, int32_t code)
 {
 	const struct fuse_out_header out = {.len = sizeof(out), .error = code};
@@ -137,14 +234,8 @@ static int notify(int fd, int32_t code)
 
 bool channel_can_repeat(const struct channel *c)
 {
-	const struct session_area *s = c->session;
-	struct fuse_init_in in;
-
-	if (getenv("STAGEFS_NO_RESEND") ||
-	    s->init_bytes < sizeof(struct fuse_in_header) + sizeof(in))
-		return false;
-	memcpy(&in, s->init + sizeof(struct fuse_in_header), sizeof(in));
-	return (in.flags & FUSE_INIT_EXT) && (in.flags2 & INIT2_HAS_RESEND);
+	return !getenv("STAGEFS_NO_RESEND") &&
+	       kernel_has(c->session, INIT2_HAS_RESEND);
 }
 
 int channel_resume(struct channel *c, int fd)

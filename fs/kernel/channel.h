@@ -20,16 +20,19 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+struct open_answer;
 struct session_area;
 
 struct channel {
 	struct session_area *session;
+	bool passthrough;     /* to be switched on, if the kernel has it */
 	bool replay;	      /* the first read gives the kept INIT */
 	uint64_t init_unique; /* of the INIT in work, 0: none */
 };
 
 /* Looks at the session area. -EPROTO if it is not ours. */
-int channel_init(struct channel *c, struct session_area *session);
+int channel_init(struct channel *c, struct session_area *session,
+		 bool passthrough);
 
 /*
  * Read and write of struct fuse_custom_io, on `fd`. Until the INIT has been
@@ -37,6 +40,21 @@ int channel_init(struct channel *c, struct session_area *session);
  */
 ssize_t channel_read(struct channel *c, int fd, void *buf, size_t n);
 ssize_t channel_writev(struct channel *c, int fd, struct iovec *iov, int n);
+
+/* The number of the request that this thread has read last: libfuse serves it
+ * in the same thread, and does not tell its number. */
+uint64_t channel_request(void);
+
+/* What struct fuse_open_out is since Linux 6.9. */
+struct channel_open_out {
+	uint64_t fh;
+	uint32_t flags;
+	int32_t backing_id;
+};
+struct channel_open_out channel_open_out(const struct open_answer *a);
+/* Answers the OPEN `unique`, past libfuse. 0 or -errno; -ENOENT: the kernel
+ * has its answer. */
+int channel_answer_open(int fd, uint64_t unique, const struct open_answer *a);
 
 /*
  * Can this kernel repeat requests (Linux 6.9)? It says so in its INIT; false

@@ -26,8 +26,16 @@ static int ident_of(void *ctx, uint64_t id, struct version_ident *ret)
 	struct kernel *k = ctx;
 	struct catalog_node node;
 
-	if (catalog_get(k->cfg.catalog, id, &node) < 0)
-		return -ESTALE;
+	struct version_info info;
+
+	if (catalog_get(k->cfg.catalog, id, &node) < 0) {
+		/* The catalog forgets what was replaced long ago; open files
+		 * of a worker before us do not. */
+		if (cache_info(k->cfg.cache, id, &info) < 0)
+			return -ESTALE;
+		*ret = info.ident;
+		return 0;
+	}
 	if (node.is_dir)
 		return -EISDIR;
 	*ret = (struct version_ident){.id = id,
@@ -132,6 +140,18 @@ void kernel_attr_changed(struct kernel *k, uint64_t id)
 
 /* ---- life ----------------------------------------------------------------- */
 
+static int make_handles(struct kernel *k)
+{
+	const struct handles_config cfg = {.reader = k->cfg.reader,
+					   .ident = ident_of,
+					   .ctx = k,
+					   .session = k->cfg.session,
+					   .backing = k->backing,
+					   .passthrough = k->cfg.passthrough};
+
+	return handles_new(&cfg, &k->handles);
+}
+
 int kernel_new(const struct kernel_config *cfg, struct kernel **ret,
 	       struct err *e)
 {
@@ -145,12 +165,14 @@ int kernel_new(const struct kernel_config *cfg, struct kernel **ret,
 	k->cfg = *cfg;
 	lock_init(&k->parked_lock, LOCK_PARKED);
 	cond_init(&k->parked_none);
-	r = channel_init(&k->channel, cfg->session);
+	r = channel_init(&k->channel, cfg->session, cfg->passthrough);
 	if (r < 0) {
 		err_set(e, -r, "the session area is of another version");
 		goto fail;
 	}
-	r = handles_new(cfg->reader, ident_of, k, &k->handles);
+	r = backing_new(cfg->link, cfg->session, &k->backing);
+	if (r == 0)
+		r = make_handles(k);
 	if (r == 0)
 		r = make_session(k);
 	if (r == 0)
@@ -187,12 +209,21 @@ static int take_init(struct kernel *k)
 	return r;
 }
 
+/* Errors: -ENOENT is the usual one, the kernel has its answer. */
+static void owed(void *ctx, uint64_t unique, const struct open_answer *a)
+{
+	struct kernel *k = ctx;
+
+	channel_answer_open(k->cfg.fuse_fd, unique, a);
+}
+
 int kernel_serve(struct kernel *k, void (*serving)(void *ctx), void *ctx)
 {
 	int r = take_init(k);
 
 	if (r <= 0)
 		return r; /* 0: unmounted before it was served */
+	handles_answer_again(k->handles, owed, k);
 	channel_resume(&k->channel, k->cfg.fuse_fd);
 	serving(ctx);
 	return loop_run(k->loop);
@@ -241,6 +272,7 @@ void kernel_free(struct kernel *k)
 	notify_free(k->notify);
 	handles_free(k->handles);
 	loop_free(k->loop);
+	backing_free(k->backing);
 	if (k->session)
 		fuse_session_destroy(k->session);
 	cond_destroy(&k->parked_none);
@@ -250,8 +282,14 @@ void kernel_free(struct kernel *k)
 
 void kernel_stats(struct kernel *k, struct kernel_stats *ret)
 {
-	struct kernel_stats s = {.open_files = handles_count(k->handles)};
+	struct handles_stats h;
+	struct kernel_stats s;
 
+	handles_stats(k->handles, &h);
+	s = (struct kernel_stats){.open_images = h.images,
+				  .open_passthrough = h.passthrough,
+				  .opens = h.opens,
+				  .opens_passthrough = h.opens_passthrough};
 	lock_take(&k->parked_lock);
 	s.parked = k->n_parked;
 	lock_give(&k->parked_lock);

@@ -35,6 +35,8 @@ struct kernel_config {
 	struct pool *pool;
 	int fuse_fd;			/* taken over by kernel_new */
 	struct session_area *session;	/* outlives the process */
+	int link;			/* to the supervisor; the caller's */
+	bool passthrough;		/* if the kernel has it */
 };
 
 int kernel_new(const struct kernel_config *cfg, struct kernel **ret,
@@ -71,7 +73,9 @@ void kernel_names_changed(struct kernel *k, const struct catalog_change *ch,
 void kernel_attr_changed(struct kernel *k, uint64_t id);
 
 struct kernel_stats {
-	uint64_t open_files, parked;
+	uint64_t open_images, parked;
+	uint64_t open_passthrough; /* of the open images */
+	uint64_t opens, opens_passthrough; /* since start */
 };
 void kernel_stats(struct kernel *k, struct kernel_stats *ret);
 

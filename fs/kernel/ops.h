@@ -6,6 +6,7 @@
 #include <fuse_lowlevel.h>
 
 #include "common/lock.h"
+#include "fs/kernel/backing.h"
 #include "fs/kernel/channel.h"
 #include "fs/kernel/handles.h"
 #include "fs/kernel/kernel.h"
@@ -35,6 +36,7 @@ struct kernel {
 	struct fuse_session *session;
 	struct loop *loop;
 	bool mute; /* atomic: replies go nowhere, the next worker answers */
+	struct backing *backing;
 	struct handles *handles;
 	struct notify *notify;
 

@@ -28,6 +28,7 @@
 #include <utlist.h>
 
 #include "common/log.h"
+#include "fs/kernel/point.h"
 
 struct parked {
 	struct read_request r; /* set once, then the reader's */
@@ -49,31 +50,39 @@ struct parked {
 
 /* ---- open and release --------------------------------------------------- */
 
+/* Counted before it is answered, and the answer noted after it: what becomes
+ * of a kill in between is told in opens.c. */
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct kernel *k = kernel_of(req);
+	struct channel_open_out out;
+	struct open_answer a;
 	int r;
 
 	if ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC)) {
 		fuse_reply_err(req, EROFS);
 		return;
 	}
-	r = handles_open(k->handles, ino);
+	r = handles_open(k->handles, ino, channel_request(), &a);
 	if (r < 0) {
 		fuse_reply_err(req, -r);
 		return;
 	}
-	/* An id's content never changes: its pages stay good. */
-	fi->keep_cache = 1;
-	/* -ENOENT: the opener has gone; there will be no release. */
-	if (fuse_reply_open(req, fi) == -ENOENT)
-		handles_close(k->handles, ino);
+	out = channel_open_out(&a);
+	kernel_point("open.reply");
+	r = fuse_reply_buf(req, (const char *)&out, sizeof(out));
+	kernel_point("open.replied");
+	/* The opener has gone: there will be no release. */
+	if (r < 0)
+		handles_close(k->handles, a.fh);
+	else
+		handles_answered(k->handles, a.fh);
 }
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)fi;
-	handles_close(kernel_of(req)->handles, ino);
+	(void)ino;
+	handles_close(kernel_of(req)->handles, fi->fh);
 	fuse_reply_err(req, 0);
 }
 

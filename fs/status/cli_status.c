@@ -251,6 +251,14 @@ static const struct {
 	 "descriptors sent"},
 };
 
+/* By Prometheus's own custom. */
+static const char *kind_of(const char *name)
+{
+	size_t n = strlen(name);
+
+	return n > 6 && !strcmp(name + n - 6, "_total") ? "counter" : "gauge";
+}
+
 static void print_head(const char *name, const char *type, const char *help)
 {
 	printf("# HELP stagefs_%s %s\n# TYPE stagefs_%s %s\n", name, help,
@@ -331,7 +339,8 @@ static void print_metrics(const json_t *o)
 		       "range requests");
 	print_by_source(o);
 	json_array_foreach(json_object_get(o, "counters"), i, c) {
-		print_head(ask_text(c, "name"), "gauge", ask_text(c, "help"));
+		print_head(ask_text(c, "name"), kind_of(ask_text(c, "name")),
+			   ask_text(c, "help"));
 		printf("stagefs_%s %" PRIu64 "\n", ask_text(c, "name"),
 		       ask_u64(c, "value"));
 	}

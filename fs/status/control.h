@@ -33,7 +33,7 @@ struct control;
 
 /* One more figure for status and --metrics: "stagefs_NAME" there. */
 struct control_counter {
-	const char *name; /* "opens_passthrough" */
+	const char *name; /* "opens_passthrough"; "..._total" only grows */
 	const char *help;
 	uint64_t value;
 };

@@ -21,6 +21,7 @@ struct model {
 	unsigned refs, opens, pins;
 	bool fd, touched, held, row, file;
 	bool bits[MAX_BLOCKS], reserved[MAX_BLOCKS], flushed[MAX_BLOCKS];
+	bool kept[MAX_BLOCKS]; /* forgotten while open: in the file */
 	uint64_t seq;
 	uint64_t retired; /* used by files that references keep */
 };
@@ -34,6 +35,7 @@ static uint64_t next_seq, rng, capacity, op_no;
 static const char *op_name;
 static struct seen {
 	unsigned granted, refused, victims, held_victims, crashes, trims;
+	unsigned mended;
 } seen;
 
 /* ---- chance -------------------------------------------------------------- */
@@ -85,7 +87,7 @@ static uint64_t bytes_of(const struct model *x)
 	uint64_t sum = x->row ? overhead(x) : 0;
 
 	for (uint64_t b = 0; b < x->n; b++)
-		sum += x->bits[b] ? charge(x, b) : 0;
+		sum += x->bits[b] || x->kept[b] ? charge(x, b) : 0;
 	return sum;
 }
 
@@ -94,7 +96,7 @@ static uint64_t reserved_of(const struct model *x)
 	uint64_t sum = 0;
 
 	for (uint64_t b = 0; b < x->n; b++)
-		sum += x->reserved[b] ? charge(x, b) : 0;
+		sum += x->reserved[b] && !x->kept[b] ? charge(x, b) : 0;
 	return sum;
 }
 
@@ -125,7 +127,10 @@ static uint64_t model_room(void)
 
 static bool in_work(const struct model *x)
 {
-	return x->opens || x->pins || reserved_of(x);
+	for (uint64_t b = 0; b < x->n; b++)
+		if (x->reserved[b])
+			return true;
+	return x->opens || x->pins;
 }
 
 static bool may_go(const struct model *x, const struct model *self)
@@ -141,6 +146,7 @@ static void empty(struct model *x)
 	x->row = x->file = x->fd = x->held = false;
 	x->touched = x->touched && x->refs;
 	memset(x->bits, 0, sizeof(x->bits));
+	memset(x->kept, 0, sizeof(x->kept));
 	memset(x->flushed, 0, sizeof(x->flushed));
 }
 

@@ -143,7 +143,7 @@ static void op_reserve(uint64_t id)
 		return;
 	for (uint64_t b = first; b < first + n; b++) {
 		clash |= x->reserved[b];
-		need += x->bits[b] ? 0 : charge(x, b);
+		need += x->bits[b] || x->kept[b] ? 0 : charge(x, b);
 	}
 	need += x->row ? 0 : overhead(x);
 	want = clash ? -EINVAL : 0;
@@ -177,6 +177,8 @@ static void op_store(uint64_t id)
 		same("store", id, store(x->v, b), 0);
 		x->reserved[b] = false;
 		x->bits[b] = true;
+		seen.mended += x->kept[b];
+		x->kept[b] = false;
 		if (rnd(2))
 			return;
 	}
@@ -201,6 +203,12 @@ static void op_forget(uint64_t id)
 	if (!x->refs)
 		return;
 	same("forget", id, version_forget_block(x->v, b), 0);
+	if (x->bits[b] && x->opens) {
+		x->kept[b] = true;
+		/* R1: whoever reads the file past us sees no hole (I5). */
+		same("kept bytes", id, block_right(version_fd(x->v), id, b),
+		     true);
+	}
 	x->bits[b] = x->flushed[b] = false;
 	x->fd |= x->file;
 }
@@ -215,7 +223,9 @@ static void op_could_fit(uint64_t id)
 	if (!x->refs)
 		return;
 	for (uint64_t b = 0; b < x->n; b++)
-		need += x->bits[b] || x->reserved[b] ? 0 : charge(x, b);
+		need += x->bits[b] || x->reserved[b] || x->kept[b]
+				? 0
+				: charge(x, b);
 	memcpy(before, m, sizeof(m));
 	want = model_get_room(x, need, reader);
 	memcpy(m, before, sizeof(m));
@@ -311,9 +321,11 @@ static void let_go(void)
 /* Start-up removes rows without a file that nothing holds. */
 static void model_restart(void)
 {
-	for (int id = 1; id <= N_IDS; id++)
+	for (int id = 1; id <= N_IDS; id++) {
 		if (m[id].row && !m[id].file && !m[id].held)
 			empty(&m[id]);
+		memset(m[id].kept, 0, sizeof(m[id].kept)); /* punched */
+	}
 }
 
 /* The capacity may have become another: it shrinks by itself (C3). */
@@ -367,6 +379,7 @@ static void adopt(uint64_t id)
 	if (x->file && !x->row)
 		fail_at("file without a row (C2)", id, 1, 0);
 	memset(x->bits, 0, sizeof(x->bits));
+	memset(x->kept, 0, sizeof(x->kept));
 	if (x->row != old.row && !(old.row && !old.held))
 		fail_at("row", id, x->row, old.row);
 	if (!x->row)
@@ -520,10 +533,11 @@ static void random_operations(void **state)
 	if (n >= 100000)
 		assert_true(seen.granted > 1000 && seen.refused > 100 &&
 			    seen.victims > 500 && seen.held_victims > 5 &&
-			    seen.crashes > 20 && seen.trims > 2);
+			    seen.crashes > 20 && seen.trims > 2 &&
+			    seen.mended > 5);
 	fprintf(stderr, "granted %u refused %u victims %u (held %u) crashes %u "
-		"trims %u\n", seen.granted, seen.refused, seen.victims,
-		seen.held_victims, seen.crashes, seen.trims);
+		"trims %u, mended %u\n", seen.granted, seen.refused, seen.victims,
+		seen.held_victims, seen.crashes, seen.trims, seen.mended);
 }
 
 int main(void)

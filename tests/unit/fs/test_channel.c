@@ -108,7 +108,7 @@ static ssize_t reply(struct channel *c, struct kernel_side *k,
 static void next_worker(struct channel *c, struct kernel_side *k)
 {
 	k->area->started++;
-	assert_int_equal(channel_init(c, k->area), 0);
+	assert_int_equal(channel_init(c, k->area, false), 0);
 }
 
 static void first_worker_keeps_init(void **state)
@@ -117,7 +117,7 @@ static void first_worker_keeps_init(void **state)
 	struct fuse_out_header out;
 	struct channel c;
 
-	assert_int_equal(channel_init(&c, k->area), 0);
+	assert_int_equal(channel_init(&c, k->area, false), 0);
 	kernel_sends(k, FUSE_INIT, 2);
 	assert_int_equal(take(&c, k, FUSE_INIT), 2);
 	assert_int_equal(k->area->init_bytes, sizeof(struct init_msg));
@@ -193,7 +193,7 @@ static void killed_before_the_reply(void **state)
 	struct fuse_out_header out;
 	struct channel c;
 
-	assert_int_equal(channel_init(&c, k->area), 0);
+	assert_int_equal(channel_init(&c, k->area, false), 0);
 	kernel_sends(k, FUSE_INIT, 2);
 	take(&c, k, FUSE_INIT);
 
@@ -231,13 +231,13 @@ static void a_strange_area_is_refused(void **state)
 	struct channel c;
 
 	k->area->layout = SESSION_LAYOUT + 1;
-	assert_int_equal(channel_init(&c, k->area), -EPROTO);
+	assert_int_equal(channel_init(&c, k->area, false), -EPROTO);
 	k->area->layout = SESSION_LAYOUT;
 	k->area->init_bytes = SESSION_INIT_MAX_BYTES + 1;
-	assert_int_equal(channel_init(&c, k->area), -EPROTO);
+	assert_int_equal(channel_init(&c, k->area, false), -EPROTO);
 	k->area->init_bytes = 0;
 	k->area->magic = 0;
-	assert_int_equal(channel_init(&c, k->area), -EPROTO);
+	assert_int_equal(channel_init(&c, k->area, false), -EPROTO);
 }
 
 static void an_old_kernel_cannot_resume(void **state)

@@ -28,6 +28,7 @@ static void defaults(void **state)
 	assert_int_equal(m.memory_bytes, 256 << 20);
 	assert_int_equal(m.io_timeout_ms, 30000);
 	assert_false(m.serve_complete);
+	assert_true(m.passthrough);
 }
 
 static void all_kinds(void **state)
@@ -41,6 +42,7 @@ static void all_kinds(void **state)
 			"rw,name=line3,capacity=500G,cache=/srv/c,min-free=0,"
 			"key=/etc/k.pem,ca=/etc/ca.pem,fill-after=never,"
 			"look-ahead=64M,io-timeout=1m30s,serve=complete,"
+			"passthrough=off,"
 			"memory=1G,user=nobody,log=/var/log/s,debug=fetch+cache",
 			&m, &e),
 		0);
@@ -54,6 +56,7 @@ static void all_kinds(void **state)
 	assert_int_equal(m.look_ahead_bytes, 64 << 20);
 	assert_int_equal(m.io_timeout_ms, 90000);
 	assert_true(m.serve_complete);
+	assert_false(m.passthrough);
 	assert_int_equal(m.memory_bytes, 1 << 30);
 	assert_string_equal(m.user, "nobody");
 	assert_string_equal(m.log, "/var/log/s");
@@ -106,6 +109,7 @@ static const struct {
 	{"io-timeout=soon", EINVAL, "io-timeout=soon"},
 	{"io-timeout=1ms", ERANGE, "io-timeout"},
 	{"serve=maybe", EINVAL, "stream or complete"},
+	{"passthrough=1", EINVAL, "on or off"},
 	{"cache=relative", EINVAL, "absolute"},
 	{"key=k.pem", EINVAL, "absolute"},
 	{"name=-x", EINVAL, "name"},
@@ -159,7 +163,7 @@ static void help_names_every_option(void **state)
 		assert_true(name[0] && arg[0] && help[0]);
 		n++;
 	}
-	assert_int_equal(n, 14);
+	assert_int_equal(n, 15);
 }
 
 int main(void)
