@@ -75,10 +75,12 @@ class State:
         self.upstream = urllib.parse.urlsplit(upstream)
         self.lock = threading.Lock()
         self.open = set()
+        self.cleared = 0
         self.clear()
 
     def clear(self):
         with self.lock:
+            self.cleared += 1
             self.rules = []
             self.by_path = {}
             self.by_class = {}
@@ -118,6 +120,7 @@ class State:
                 "status": 0, "bytes": 0,
                 "fault": fault.fault if fault else ""}
         with self.lock:
+            req.counted_since = self.cleared
             self.requests += 1
             for table, key in ((self.by_path, req.path),
                                (self.by_class, line["class"])):
@@ -129,6 +132,8 @@ class State:
 
     def count_bytes(self, req, line, n):
         with self.lock:
+            if req.counted_since != self.cleared:
+                return  # of before a reset: its connection is still dying
             self.bytes += n
             self.by_path[req.path]["bytes"] += n
             self.by_class[line["class"]]["bytes"] += n
