@@ -285,6 +285,7 @@ static int open_reader(struct worker *w, struct err *e)
 		.fill_after_bytes = w->o.fill_after_bytes,
 		.io_timeout_ms = (uint32_t)w->o.io_timeout_ms,
 		.look_ahead_bytes = w->o.look_ahead_bytes,
+		.ring_bytes = w->o.memory_bytes / 2,
 		.serve_complete = w->o.serve_complete,
 	};
 	int r = reader_new(&cfg, &w->reader);

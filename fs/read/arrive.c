@@ -59,18 +59,22 @@ static void arrive_lost(void *ctx, uint64_t block, int error)
 	struct window *w = ctx;
 	struct stream *s = w->s;
 	struct wait *failed = NULL;
+	bool say;
 
 	lock_take(&s->lock);
+	say = stream_says_locked(&s->said_lost_ns);
 	park_fail_locked(s, block, error, &failed);
 	/* The rest is not asked for again and again: a reader may. */
 	s->fill_retry_ns = clock_mono_ns() + FILL_RETRY_NS;
 	prefetch_fail_locked(s, error);
 	lock_give(&s->lock);
 
-	log_err("read", "%s: block %llu: %s", version_ident(s->v)->name,
-		(unsigned long long)block,
-		error == -ENOENT ? "the origin does not have this version any more"
-				 : "no source has right bytes");
+	if (say)
+		log_err("read", "%s: block %llu: %s",
+			version_ident(s->v)->name, (unsigned long long)block,
+			error == -ENOENT
+				? "the origin does not have this version any more"
+				: "no source has right bytes");
 	park_answer(failed);
 }
 

@@ -45,29 +45,37 @@ void stream_note_read_locked(struct stream *s, uint64_t offset, uint32_t size,
 		fill_start_locked(s);
 }
 
-/* Takes references to the blocks in memory, counts those still missing. */
+/* Blocks that are neither in its hands nor in the file. */
+static void count_missing_locked(struct stream *s, struct wait *w)
+{
+	w->missing = 0;
+	for (unsigned i = 0; i < w->n; i++)
+		w->missing += !w->buf[i] && !version_has(s->v, w->first + i);
+}
+
+/*
+ * Takes references to the blocks in memory. Not for a read that has to wait
+ * for the whole version anyway: a thousand of those would have every buffer
+ * in their hands, and none would be left for what they wait for.
+ */
 static void collect_locked(struct stream *s, struct wait *w)
 {
 	struct held *h;
 
-	w->missing = 0;
-	for (unsigned i = 0; i < w->n; i++) {
-		uint64_t block = w->first + i;
-
-		if (w->buf[i])
-			continue;
-		HASH_FIND(hh, s->held, &block, sizeof(block), h);
-		if (h)
-			w->buf[i] = buf_ref(h->buf);
-		else if (!version_has(s->v, block))
-			w->missing++;
-	}
-}
-
-static bool must_wait_locked(struct stream *s, struct wait *w)
-{
 	w->whole = s->r->cfg.serve_complete && !s->no_store &&
 		   !version_complete(s->v);
+	for (unsigned i = 0; i < w->n && !w->whole; i++) {
+		uint64_t block = w->first + i;
+
+		HASH_FIND(hh, s->held, &block, sizeof(block), h);
+		if (h && !w->buf[i])
+			w->buf[i] = buf_ref(h->buf);
+	}
+	count_missing_locked(s, w);
+}
+
+static bool must_wait(const struct wait *w)
+{
 	return w->missing || w->whole;
 }
 
@@ -109,7 +117,7 @@ static bool park(struct wait *w)
 	collect_locked(s, w);
 	if (w->tries == 0)
 		stream_note_read_locked(s, w->offset, w->size, w->missing > 0);
-	waits = must_wait_locked(s, w);
+	waits = must_wait(w);
 	if (waits && just_timed_out_locked(s, now)) {
 		w->error = -ETIMEDOUT;
 		waits = false;
@@ -247,13 +255,26 @@ void park_deliver_locked(struct stream *s, uint64_t block, struct buf *b,
 	DL_FOREACH_SAFE(s->parked, w, next) {
 		uint64_t i = block - w->first;
 
-		if (block < w->first || i >= w->n || w->buf[i])
+		if (block < w->first || i >= w->n || w->whole || w->buf[i])
 			continue;
 		w->buf[i] = buf_ref(b);
-		if (w->missing)
-			w->missing--;
-		if (!w->missing && !must_wait_locked(s, w))
+		count_missing_locked(s, w);
+		if (!must_wait(w))
 			move_locked(s, w, 0, ready);
+	}
+}
+
+/* A read that waits for more blocks must not keep this one's buffer: those
+ * may be what its other blocks wait for. */
+void park_stored_locked(struct stream *s, uint64_t block)
+{
+	struct wait *w;
+
+	DL_FOREACH(s->parked, w) {
+		if (block < w->first || block - w->first >= w->n)
+			continue;
+		buf_put(w->buf[block - w->first]);
+		w->buf[block - w->first] = NULL;
 	}
 }
 
@@ -263,7 +284,7 @@ void park_complete_locked(struct stream *s, struct wait **ready)
 
 	DL_FOREACH_SAFE(s->parked, w, next) {
 		collect_locked(s, w);
-		if (!must_wait_locked(s, w))
+		if (!must_wait(w))
 			move_locked(s, w, 0, ready);
 	}
 }

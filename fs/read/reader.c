@@ -21,6 +21,7 @@
 #include "fs/read/stream.h"
 
 #define LOOK_AHEAD_DEFAULT (UINT64_C(32) << 20)
+#define RING_DEFAULT (UINT64_C(64) << 20)
 #define TICK_NS (250 * NS_PER_MS)
 #define CLASH_TELL_NS (60 * NS_PER_S)
 
@@ -82,6 +83,16 @@ bool reader_stopping(struct reader *r)
 }
 
 /* ---- the pump ----------------------------------------------------------- */
+
+bool stream_says_locked(uint64_t *said_ns)
+{
+	uint64_t now = clock_mono_ns();
+
+	if (*said_ns && now - *said_ns < SAY_AGAIN_NS)
+		return false;
+	*said_ns = now;
+	return true;
+}
 
 bool stream_wanted_locked(const struct stream *s)
 {
@@ -200,6 +211,7 @@ static void tick(struct reader *r, uint64_t now)
 
 		lock_take(&all[i]->lock);
 		park_expire_locked(all[i], now, &failed);
+		ring_trim_locked(all[i]);
 		busy = all[i]->parked || all[i]->prefetches || all[i]->filling;
 		lock_give(&all[i]->lock);
 		park_answer(failed);
@@ -259,7 +271,8 @@ int reader_new(const struct reader_config *cfg, struct reader **ret)
 	r->cfg = *cfg;
 	if (!r->cfg.look_ahead_bytes)
 		r->cfg.look_ahead_bytes = LOOK_AHEAD_DEFAULT;
-	r->ring_max_bytes = 2 * r->cfg.look_ahead_bytes;
+	if (!r->cfg.ring_bytes)
+		r->cfg.ring_bytes = RING_DEFAULT;
 	lock_init(&r->lock, LOCK_READER);
 	lock_init(&r->pump_lock, LOCK_PUMP);
 	cond_init(&r->pump_bell);

@@ -35,6 +35,10 @@ struct reader_config {
 	uint64_t fill_after_bytes; /* R7; UINT64_MAX: never fill */
 	uint32_t io_timeout_ms;
 	uint64_t look_ahead_bytes; /* 0: 32 MiB */
+	/* Verified blocks of all images that are kept in memory because they
+	 * cannot be stored (C5); well below the fetcher's memory_bytes, out
+	 * of which they are. 0: 64 MiB. */
+	uint64_t ring_bytes;
 	bool serve_complete;	   /* R9 */
 };
 

@@ -14,16 +14,46 @@
 #include "common/log.h"
 #include "fs/read/stream.h"
 
+/* ---- the ring ------------------------------------------------------------ */
+
+static void leave_ring_locked(struct stream *s, struct held *h)
+{
+	h->in_ring = false;
+	DL_DELETE(s->ring, h);
+	s->ring_bytes -= h->buf->size;
+	if (!s->ring)
+		__atomic_sub_fetch(&s->r->n_rings, 1, __ATOMIC_RELAXED);
+}
+
 /* Forgets a held block that is in no queue any more. */
 void held_free_locked(struct stream *s, struct held *h)
 {
+	if (h->in_ring)
+		leave_ring_locked(s, h);
 	HASH_DEL(s->held, h);
-	if (h->in_ring) {
-		DL_DELETE(s->ring, h);
-		s->ring_bytes -= h->buf->size;
-	}
 	buf_put(h->buf);
 	free(h);
+}
+
+/*
+ * All rings together have ring_bytes, so that what nobody may ever ask for
+ * again cannot take the buffers that readers of other images wait for. Equal
+ * shares; more than twice the look-ahead is no use.
+ */
+uint64_t ring_share_bytes(const struct stream *s)
+{
+	const struct reader_config *cfg = &s->r->cfg;
+	unsigned n = __atomic_load_n(&s->r->n_rings, __ATOMIC_RELAXED);
+	uint64_t share = cfg->ring_bytes / (n ? n : 1);
+
+	return share < 2 * cfg->look_ahead_bytes ? share
+						 : 2 * cfg->look_ahead_bytes;
+}
+
+void ring_trim_locked(struct stream *s)
+{
+	while (s->ring && s->ring_bytes > ring_share_bytes(s))
+		held_free_locked(s, s->ring);
 }
 
 void ring_drop_locked(struct stream *s)
@@ -32,22 +62,29 @@ void ring_drop_locked(struct stream *s)
 		held_free_locked(s, s->ring);
 }
 
+/* The block may be gone at once: who waited for it has it. */
 static void to_ring_locked(struct stream *s, struct held *h)
 {
+	if (!s->ring)
+		__atomic_add_fetch(&s->r->n_rings, 1, __ATOMIC_RELAXED);
 	h->in_ring = true;
 	DL_APPEND(s->ring, h);
 	s->ring_bytes += h->buf->size;
-	while (s->ring_bytes > s->r->ring_max_bytes && s->ring != h)
-		held_free_locked(s, s->ring);
+	ring_trim_locked(s);
 }
 
-/* Why a block could not be stored changes what is fetched next. */
+/* ---- storing ------------------------------------------------------------- */
+
+/* Why a block could not be stored changes what is fetched next. What comes
+ * after it only counts: space is asked for again when its time has come. */
 static void store_failed_locked(struct stream *s, int error)
 {
 	uint64_t now = clock_mono_ns();
 
 	COUNT(s->r, from_memory, 1);
-	if (!s->no_store)
+	if (s->no_store)
+		return;
+	if (stream_says_locked(&s->said_unstored_ns))
 		log_warn("read", "%s: not stored, served from memory: %s",
 			 version_ident(s->v)->name,
 			 error == -ENOSPC ? "no space can be freed for it"
@@ -67,11 +104,12 @@ static void store_done(struct held *h, int error)
 	bool complete;
 
 	lock_take(&s->lock);
-	if (error == 0)
+	if (error == 0) {
+		park_stored_locked(s, h->block);
 		held_free_locked(s, h);
-	else if (error == -ESTALE || reader_stopping(r))
-		held_free_locked(s, h); /* evicted meanwhile: not wanted */
-	else {
+	} else if (reader_stopping(r)) {
+		held_free_locked(s, h);
+	} else {
 		store_failed_locked(s, error);
 		to_ring_locked(s, h);
 	}
@@ -127,4 +165,16 @@ void store_submit(struct held *h)
 {
 	h->job.run = store_run;
 	pool_submit(h->s->r->cfg.pool, &h->job, h->class_);
+}
+
+void ring_store_locked(struct stream *s)
+{
+	struct held *h;
+
+	while ((h = s->ring)) {
+		leave_ring_locked(s, h);
+		stream_ref(s);
+		work_begin(s->r);
+		store_submit(h);
+	}
 }

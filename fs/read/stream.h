@@ -39,6 +39,7 @@
 #define PREFETCH_REPORT_NS (UINT64_C(500) * 1000000)
 #define FILL_RETRY_NS (UINT64_C(30) * 1000000000)
 #define SPACE_RETRY_NS (UINT64_C(5) * 1000000000)
+#define SAY_AGAIN_NS (UINT64_C(60) * 1000000000)
 
 /* A run of blocks in flight. */
 struct window {
@@ -109,6 +110,7 @@ struct stream {
 	bool filling;	/* the whole version is wanted; pinned */
 	bool no_store;	/* no space: blocks go to the ring (C5) */
 	uint64_t space_retry_ns, fill_retry_ns;
+	uint64_t said_lost_ns, said_unstored_ns; /* last lines in the log */
 	uint64_t progress_ns;  /* last block that arrived */
 	uint64_t timed_out_ns; /* last read that waited in vain */
 
@@ -138,7 +140,7 @@ struct past {
 
 struct reader {
 	struct reader_config cfg; /* set once */
-	uint64_t ring_max_bytes;
+	unsigned n_rings; /* atomic: streams that have one */
 
 	struct lock lock;
 	struct stream *streams; /* hash by id */
@@ -169,6 +171,8 @@ void stream_ring(struct stream *s);
 void work_begin(struct reader *r);
 void work_end(struct reader *r);
 bool reader_stopping(struct reader *r);
+/* May a line about its blocks go to the log? Not one for each of them. */
+bool stream_says_locked(uint64_t *said_ns);
 /* If not, what is under way for it is cancelled. */
 bool stream_wanted_locked(const struct stream *s);
 
@@ -185,7 +189,10 @@ void park_deliver_locked(struct stream *s, uint64_t block, struct buf *b,
 /* Moves reads that wait for this block (UINT64_MAX: all), with this error. */
 void park_fail_locked(struct stream *s, uint64_t block, int error,
 		      struct wait **failed);
-/* Reads that waited for the whole version, which is complete now. */
+/* The block can be read from the file now: nobody needs it in memory. */
+void park_stored_locked(struct stream *s, uint64_t block);
+/* Reads that waited for the whole version, which is complete now, or will
+ * never be. */
 void park_complete_locked(struct stream *s, struct wait **ready);
 void park_expire_locked(struct stream *s, uint64_t now_ns,
 			struct wait **failed);
@@ -208,6 +215,12 @@ extern const struct fetch_owner arrive_owner;
 /* store.c */
 void store_submit(struct held *h);
 void ring_drop_locked(struct stream *s);
+/* Down to its share; others may have come to share with. */
+void ring_trim_locked(struct stream *s);
+/* There is room now: what it has is stored after all. */
+void ring_store_locked(struct stream *s);
+/* What a ring may have now. */
+uint64_t ring_share_bytes(const struct stream *s);
 void held_free_locked(struct stream *s, struct held *h);
 
 /* prefetch.c: pump thread, no lock held. */

@@ -170,8 +170,8 @@ static void want_ahead_locked(struct stream *s)
 
 	if (!stream_engaged_locked(s) || !s->opens)
 		return;
-	if (s->no_store && ahead > s->r->ring_max_bytes / 2)
-		ahead = s->r->ring_max_bytes / 2;
+	if (s->no_store && ahead > ring_share_bytes(s) / 2)
+		ahead = ring_share_bytes(s) / 2;
 	for (unsigned i = 0; runs_nth(&s->runs, i, &front); i++) {
 		uint64_t from = front / s->block_bytes;
 		uint64_t end = (front + ahead) / s->block_bytes;
@@ -201,11 +201,12 @@ static void want_rest_locked(struct stream *s)
 		if (p->class_ < class_)
 			class_ = p->class_;
 	}
+	if (!wanted)
+		return;
 	/* The origin may hold prefetch back: a fill does not wait for that. */
-	if (wanted)
-		DL_FOREACH(s->windows, w)
-			promote_locked(s, w, class_);
-	while (wanted && s->n_windows < WINDOWS_MAX &&
+	DL_FOREACH(s->windows, w)
+		promote_locked(s, w, class_);
+	while (s->n_windows < WINDOWS_MAX &&
 	       find_gap_locked(s, 0, s->n_blocks, window_blocks(s), &first, &n))
 		if (!start_locked(s, first, n, class_, order))
 			return;
@@ -235,6 +236,8 @@ static void check_space_locked(struct stream *s, uint64_t now_ns)
 	if (now_ns < s->space_retry_ns)
 		return;
 	s->no_store = !version_could_fit(s->v, RESERVE_READER);
+	if (!s->no_store)
+		ring_store_locked(s);
 	s->space_retry_ns = now_ns + SPACE_RETRY_NS;
 }
 

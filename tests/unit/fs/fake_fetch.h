@@ -92,6 +92,7 @@ struct fetch {
 	int lose;	       /* error with which every block is lost */
 	int manifest_error;
 	bool shuffle;	       /* blocks of different windows in any order */
+	bool spread;	       /* the first of each, then the second ... */
 	uint64_t window_bytes;
 	struct buf_pool *bufs;
 	struct fetch_window *windows;
@@ -159,7 +160,8 @@ static struct fetch_window *fake_pick(struct fetch *f)
 		if (f->paused)
 			continue;
 		n++;
-		if (!best || w->class_ < best->class_ ||
+		if (!best || (f->spread && w->given < best->given) ||
+		    (!f->spread && w->class_ < best->class_) ||
 		    (f->shuffle && rand_r(&f->rand) % n == 0))
 			best = w;
 	}
@@ -211,6 +213,9 @@ static void *fake_main(void *ctx)
 	return NULL;
 }
 
+/* Of buffers, for the next one that is made. */
+static uint64_t fake_memory_bytes = 64u << 20;
+
 static struct fetch *fake_new(void)
 {
 	struct fetch *f = calloc(1, sizeof(*f));
@@ -219,7 +224,7 @@ static struct fetch *fake_new(void)
 	pthread_cond_init(&f->cond, NULL);
 	f->window_bytes = 4 * FAKE_BLOCK;
 	f->rand = 1;
-	CHECK(buf_pool_new(64u << 20, &f->bufs) == 0);
+	CHECK(buf_pool_new(fake_memory_bytes, &f->bufs) == 0);
 	CHECK(pthread_create(&f->thread, NULL, fake_main, f) == 0);
 	return f;
 }
