@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #include "fs/kernel/channel.h"
+#include "fs/kernel/opens.h"
 #include "fs/supervisor/wire.h"
 
 #define RESENT (UINT64_C(1) << 63)
@@ -225,6 +226,130 @@ static void killed_before_it_was_kept(void **state)
 	assert_true(out.unique == (2 | RESENT));
 }
 
+/* ---- passthrough: bits that this libfuse may not know -------------------- */
+
+#define INIT_EXT (1u << 30)
+#define INIT2_PASSTHROUGH (1u << 5)
+
+/* INIT as a kernel with or without passthrough sends it. */
+static void kernel_offers(struct kernel_side *k, uint32_t flags2)
+{
+	struct init_msg m = {.in = {.len = sizeof(m),
+				    .opcode = FUSE_INIT,
+				    .unique = 2},
+			     .init = {.major = 7,
+				      .minor = 40,
+				      .flags = INIT_EXT | 1,
+				      .flags2 = flags2}};
+
+	assert_int_equal(send(k->ours, &m, sizeof(m), 0), sizeof(m));
+}
+
+/* As libfuse 3.14 answers: it knows nothing of flags2. */
+static struct fuse_init_out init_reply(struct channel *c,
+				       struct kernel_side *k)
+{
+	struct fuse_out_header out = {.unique = 2, .len = 16 + 64};
+	struct fuse_init_out body = {.major = 7, .minor = 36, .flags = 9};
+	struct iovec iov[2] = {{&out, sizeof(out)}, {&body, sizeof(body)}};
+	struct {
+		struct fuse_out_header out;
+		struct fuse_init_out body;
+	} got;
+
+	assert_int_equal(sizeof(body), 64);
+	take(c, k, FUSE_INIT);
+	assert_int_equal(channel_writev(c, k->fd, iov, 2), 80);
+	assert_int_equal(recv(k->ours, &got, sizeof(got), MSG_DONTWAIT), 80);
+	assert_int_equal(got.out.len, 80);
+	assert_int_equal(got.body.flags & 9, 9);
+	assert_int_equal(got.body.minor, 36);
+	return got.body;
+}
+
+static void passthrough_is_switched_on(void **state)
+{
+	struct kernel_side *k = *state;
+	struct fuse_init_out got;
+	uint32_t depth;
+	struct channel c;
+
+	assert_int_equal(channel_init(&c, k->area, true), 0);
+	kernel_offers(k, INIT2_PASSTHROUGH | 1);
+	got = init_reply(&c, k);
+	memcpy(&depth, (char *)&got + 36, sizeof(depth));
+	assert_int_equal(got.flags, INIT_EXT | 9);
+	assert_int_equal(got.flags2, INIT2_PASSTHROUGH);
+	assert_int_equal(depth, 1);
+	assert_int_equal(k->area->passthrough, 1);
+	/* The next worker goes on with it, whatever its own option says. */
+	k->area->started++;
+	assert_int_equal(channel_init(&c, k->area, false), 0);
+	assert_int_equal(k->area->passthrough, 1);
+}
+
+static void passthrough_is_left_off(void **state)
+{
+	struct kernel_side *k = *state;
+	struct fuse_init_out got;
+	struct channel c;
+
+	/* The option says off. */
+	assert_int_equal(channel_init(&c, k->area, false), 0);
+	kernel_offers(k, INIT2_PASSTHROUGH);
+	got = init_reply(&c, k);
+	assert_int_equal(got.flags, 9);
+	assert_int_equal(got.flags2, 0);
+	assert_int_equal(k->area->passthrough, 0);
+
+	/* A kernel that has it not. */
+	k->area->init_bytes = k->area->init_answered = 0;
+	assert_int_equal(channel_init(&c, k->area, true), 0);
+	kernel_offers(k, 1);
+	got = init_reply(&c, k);
+	assert_int_equal(got.flags, 9);
+	assert_int_equal(got.flags2, 0);
+	assert_int_equal(k->area->passthrough, 0);
+}
+
+/* The 16 bytes of struct fuse_open_out; KEEP_CACHE is refused with it. */
+static void answers_to_open(void **state)
+{
+	struct open_answer a = {.fh = 0x123456789abcdef0, .backing_id = 7};
+	struct kernel_side *k = *state;
+	struct {
+		struct fuse_out_header out;
+		struct fuse_open_out open;
+	} got;
+
+	assert_int_equal(channel_answer_open(k->fd, 10 | RESENT, &a), 0);
+	assert_int_equal(recv(k->ours, &got, sizeof(got), MSG_DONTWAIT), 32);
+	assert_int_equal(got.out.len, 32);
+	assert_true(got.out.unique == (10 | RESENT));
+	assert_int_equal(got.out.error, 0);
+	assert_true(got.open.fh == a.fh);
+	assert_int_equal(got.open.open_flags, 1 << 7);
+	assert_int_equal(got.open.padding, 7);
+	a.backing_id = 0;
+	assert_int_equal(channel_answer_open(k->fd, 12, &a), 0);
+	assert_int_equal(recv(k->ours, &got, sizeof(got), MSG_DONTWAIT), 32);
+	assert_int_equal(got.open.open_flags, FOPEN_KEEP_CACHE);
+	assert_int_equal(got.open.padding, 0);
+}
+
+static void the_number_of_the_last_request(void **state)
+{
+	struct kernel_side *k = *state;
+	struct channel c;
+
+	first_worker_keeps_init(state);
+	assert_int_equal(channel_init(&c, k->area, false), 0);
+	take(&c, k, FUSE_INIT);
+	kernel_sends(k, FUSE_OPEN, 20 | RESENT);
+	take(&c, k, FUSE_OPEN);
+	assert_true(channel_request() == (20 | RESENT));
+}
+
 static void a_strange_area_is_refused(void **state)
 {
 	struct kernel_side *k = *state;
@@ -265,6 +390,10 @@ int main(void)
 		T(repeated_requests_keep_their_number),
 		T(killed_before_the_reply),
 		T(killed_before_it_was_kept),
+		T(passthrough_is_switched_on),
+		T(passthrough_is_left_off),
+		T(answers_to_open),
+		T(the_number_of_the_last_request),
 		T(a_strange_area_is_refused),
 		T(an_old_kernel_cannot_resume),
 	};
