@@ -102,7 +102,7 @@ static void on_output(struct evbuffer *buf,
 	head = n < c->head_left ? n : c->head_left;
 	c->head_left -= head;
 	metrics_add(&s->metrics->data_bytes[c->class_], n - head);
-	pacing_count(s->pacing, c->class_, n);
+	pacing_count(s->pacing, &c->flow, c->class_, n);
 }
 
 static void unlink_conn(struct conn *c)

@@ -71,38 +71,96 @@ uint64_t pace_budget(struct pace *p, const struct pace_input *in)
 
 /* ---- sharing ----------------------------------------------------------- */
 
-static uint64_t per_flow(const struct pace_group *g)
+/* From here on it counts as having taken all that it was given. */
+#define HUNGRY(gave) ((gave) - (gave) / 8)
+
+/*
+ * What it can take, as far as is known. A group that takes four fifths of what
+ * it gets is at rest: a quarter more than that is what it gets again.
+ */
+static uint64_t want(const struct pace_group *g)
 {
-	return g->cap_bps == RATE_UNLIMITED ? RATE_UNLIMITED
-					    : g->cap_bps / g->n_flows;
+	if (g->gave_bps == 0 || g->took_bps >= HUNGRY(g->gave_bps))
+		return g->cap_bps;
+	return min_u64(g->cap_bps, max_u64(g->took_bps + g->took_bps / 4,
+					   PACE_FLOOR_BPS));
 }
 
-static int by_cap(const void *a, const void *b)
+static uint64_t per_flow(const struct pace_group *g)
+{
+	return g->more_bps == RATE_UNLIMITED ? RATE_UNLIMITED
+					     : g->more_bps / g->n_flows;
+}
+
+static int by_more(const void *a, const void *b)
 {
 	uint64_t x = per_flow(a), y = per_flow(b);
 
 	return (x > y) - (x < y);
 }
 
-void pace_share(uint64_t budget_bps, struct pace_group *g, size_t n)
+static int by_rank(const void *a, const void *b)
 {
-	uint64_t left = budget_bps, flows = 0;
+	const struct pace_group *x = a, *y = b;
+
+	if (x->rank != y->rank)
+		return x->rank < y->rank ? -1 : 1;
+	return 0;
+}
+
+/*
+ * Gives each up to its more_bps, all flows alike. The most modest first: what
+ * they leave is then known. Returns what is left.
+ */
+static uint64_t share_alike(uint64_t left, struct pace_group *g, size_t n)
+{
+	uint64_t flows = 0;
 
 	for (size_t i = 0; i < n; i++)
 		flows += g[i].n_flows;
-	/* The most tightly capped first: what they leave is then known. */
-	if (n > 1)
-		qsort(g, n, sizeof(*g), by_cap);
+	qsort(g, n, sizeof(*g), by_more);
 	for (size_t i = 0; i < n; i++) {
-		uint64_t share = left == RATE_UNLIMITED ? RATE_UNLIMITED
-							: left / flows;
-		uint64_t bps = min_u64(share, per_flow(&g[i]));
+		uint64_t share = RATE_UNLIMITED, bps;
 
-		g[i].flow_bps = max_u64(bps, PACE_FLOW_MIN_BPS);
 		if (left != RATE_UNLIMITED)
-			left = minus(left, bps * g[i].n_flows);
+			share = (uint64_t)((unsigned __int128)left *
+					   g[i].n_flows / flows);
+		bps = min_u64(share, g[i].more_bps);
 		flows -= g[i].n_flows;
+		if (left != RATE_UNLIMITED)
+			left -= bps;
+		g[i].bps = bps == RATE_UNLIMITED ? bps : g[i].bps + bps;
 	}
+	return left;
+}
+
+static uint64_t beyond(uint64_t limit_bps, uint64_t has_bps)
+{
+	return limit_bps == RATE_UNLIMITED ? limit_bps
+					   : minus(limit_bps, has_bps);
+}
+
+void pace_share(uint64_t budget_bps, struct pace_group *g, size_t n)
+{
+	uint64_t left = budget_bps;
+	size_t end;
+
+	if (n == 0)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		g[i].bps = g[i].n_flows * PACE_FLOW_MIN_BPS;
+		g[i].more_bps = beyond(want(&g[i]), g[i].bps);
+		left = beyond(left, g[i].bps);
+	}
+	qsort(g, n, sizeof(*g), by_rank);
+	for (size_t i = 0; i < n; i = end) {
+		for (end = i + 1; end < n && g[end].rank == g[i].rank; end++)
+			;
+		left = share_alike(left, &g[i], end - i);
+	}
+	for (size_t i = 0; i < n; i++)
+		g[i].more_bps = beyond(g[i].cap_bps, g[i].bps);
+	share_alike(left, g, n);
 }
 
 /* ---- measuring --------------------------------------------------------- */

@@ -20,7 +20,11 @@
 /* Prefetch is never squeezed below this by other traffic, or a plan would
  * starve on a busy line. A time table that says less is obeyed. */
 #define PACE_FLOOR_BPS (UINT64_C(1) << 20)
-/* What a transfer that has begun gets at the least. */
+/*
+ * What a transfer that has begun gets at the least. A higher rate is felt when
+ * the packet under way has gone at the lower one: up to 64 KiB of segments,
+ * four seconds (tcp_update_skb_after_send in the kernel).
+ */
 #define PACE_FLOW_MIN_BPS (UINT64_C(16) << 10)
 
 /* ---- the budget of all prefetch together ------------------------------- */
@@ -54,18 +58,31 @@ uint64_t pace_budget(struct pace *p, const struct pace_input *in);
 
 /* ---- sharing it -------------------------------------------------------- */
 
+#define PACE_RANK_LAST SIZE_MAX
+
 /* The transfers of one server. */
 struct pace_group {
 	uint64_t cap_bps; /* the server's own time table, now */
+	size_t rank;	  /* lower goes first: it is due earlier */
 	unsigned n_flows; /* > 0 */
-	uint64_t flow_bps; /* out: each of them */
+	uint64_t took_bps; /* lately, ... */
+	uint64_t gave_bps; /* ... of what it was given; 0: not known */
+	uint64_t bps;	   /* out: all of them together */
+	uint64_t more_bps; /* pace_share's own */
 	void *who;	   /* the caller's */
 };
 
 /*
- * Equal shares of `budget_bps` per flow; what a group cannot use under its cap
- * goes to the others (max-min fair). No flow gets less than PACE_FLOW_MIN_BPS.
- * Changes the order of `g`.
+ * Earliest deadline first, as the schedule reckons (schedule/flow.h): in order
+ * of rank each group gets what it can take, until nothing is left. That is its
+ * cap, and no more than a quarter above what it took if it was given more than
+ * it took: a server behind a slow line does not keep the others waiting. Groups
+ * of one rank share equally per flow (max-min fair), and so do all what is left
+ * when each has what it can take: it may be able to take more.
+ *
+ * Before all that each flow gets PACE_FLOW_MIN_BPS, so that it does not stall;
+ * only for that is the budget, or a cap, ever exceeded. Changes the order of
+ * `g`.
  */
 void pace_share(uint64_t budget_bps, struct pace_group *g, size_t n);
 

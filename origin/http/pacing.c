@@ -3,8 +3,14 @@
  * pacing.c - who is sending, how fast the line is, and what each may have.
  *
  * Transfers are counted per server, not listed: all of one server get the same
- * rate, so a join or a leave is a number and the sharing is over servers.
- * (Sharing by deadline would list them; pace_share is the place.)
+ * rate, so a join or a leave is a number and the sharing is over servers. Nor
+ * need it be known which deadline a transfer serves: a server is given its
+ * orders in the order in which they are due, so it is due as its first one is.
+ *
+ * What a server takes of what it is given is measured, since nobody has said
+ * what its own line carries. It is the rates of the ticks that count as given;
+ * joins between two of them change who shares for a quarter of a second at the
+ * most.
  *
  * "Other traffic" is what the interface sent less what we sent. Our own bytes
  * are counted as they enter socket buffers, without packet heads, so a
@@ -21,19 +27,30 @@
 #include <uthash.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/lock.h"
 #include "common/units.h"
 #include "origin/http/pace.h"
 #include "origin/locks.h"
 #include "origin/schedule/rates.h"
 
+#define MEASURED_MAX_BPS (UINT64_C(1) << 40)
+
 struct pacing_server {
 	char name[64]; /* key */
+	bool listed;	     /* stays without transfers */
+	size_t rank;
 	struct rates *table; /* NULL: none */
 	int64_t cap_until_s; /* when the table changes next */
 	uint64_t cap_bps;
 	unsigned n_flows;
+	uint64_t bps;	   /* of all its flows */
+	uint64_t tick_bps; /* as of the last tick; 0: had none then */
 	uint64_t flow_bps; /* atomic: read without the lock */
+	uint64_t sent;	   /* atomic: bytes */
+	uint64_t given;	   /* bytes that it could have had */
+	struct pace_meter meter_took, meter_gave;
+	uint64_t took_bps, gave_bps;
 	UT_hash_handle hh;
 };
 
@@ -53,6 +70,7 @@ struct pacing {
 
 	struct lock lock; /* the rest */
 	struct pace pace;
+	uint64_t tick_ns; /* the last */
 	struct pacing_stats stats;
 	struct pacing_server *server; /* hash */
 	unsigned n_prefetch, n_readers;
@@ -135,9 +153,12 @@ void pacing_free(struct pacing *p)
 	free(p);
 }
 
-void pacing_count(struct pacing *p, enum wire_class c, uint64_t bytes)
+void pacing_count(struct pacing *p, const struct pacing_flow *f,
+		  enum wire_class c, uint64_t bytes)
 {
 	__atomic_add_fetch(&p->sent[c], bytes, __ATOMIC_RELAXED);
+	if (f->server)
+		__atomic_add_fetch(&f->server->sent, bytes, __ATOMIC_RELAXED);
 }
 
 /* ---- sharing ----------------------------------------------------------- */
@@ -161,12 +182,18 @@ static void share_prefetch_locked(struct pacing *p)
 		if (s->n_flows > 0)
 			group[n++] = (struct pace_group){
 				.cap_bps = s->cap_bps,
+				.rank = s->rank,
 				.n_flows = s->n_flows,
+				.took_bps = s->took_bps,
+				.gave_bps = s->gave_bps,
 				.who = s};
 	pace_share(p->stats.budget_bps, group, n);
 	for (size_t i = 0; i < n; i++) {
 		s = group[i].who;
-		set_bps(&s->flow_bps, group[i].flow_bps);
+		s->bps = group[i].bps;
+		set_bps(&s->flow_bps, s->bps == RATE_UNLIMITED
+					      ? RATE_UNLIMITED
+					      : s->bps / s->n_flows);
 	}
 }
 
@@ -194,6 +221,7 @@ static struct pacing_server *find_locked(struct pacing *p, const char *name)
 	if (!s)
 		return NULL;
 	strncat(s->name, name, sizeof(s->name) - 1);
+	s->rank = PACE_RANK_LAST;
 	s->cap_bps = RATE_UNLIMITED;
 	s->cap_until_s = INT64_MAX;
 	HASH_ADD_STR(p->server, name, s);
@@ -202,7 +230,7 @@ static struct pacing_server *find_locked(struct pacing *p, const char *name)
 
 static void drop_unused_locked(struct pacing *p, struct pacing_server *s)
 {
-	if (s->n_flows == 0 && !s->table)
+	if (s->n_flows == 0 && !s->listed)
 		server_free(p, s);
 }
 
@@ -273,64 +301,65 @@ void pacing_leave(struct pacing *p, struct pacing_flow *f)
 	f->joined = false;
 }
 
-/* ---- time tables ------------------------------------------------------- */
+/* ---- what is known of the servers -------------------------------------- */
 
 static void look_up_cap(struct pacing_server *s, int64_t now_s)
 {
+	s->cap_bps = RATE_UNLIMITED;
+	s->cap_until_s = INT64_MAX;
+	if (!s->table)
+		return;
 	s->cap_bps = rates_at(s->table, now_s);
 	s->cap_until_s = rates_next_change(s->table, now_s);
 }
 
-/* Takes the table, or NULL to take one away. */
-static int set_table_locked(struct pacing *p, const char *name,
-			    struct rates *table, int64_t now_s)
+static int set_server_locked(struct pacing *p, const struct pacing_entry *e,
+			     int64_t now_s)
 {
-	struct pacing_server *s = find_locked(p, name);
+	struct pacing_server *s = find_locked(p, e->server);
+	struct rates *table = malloc(sizeof(*table));
 
-	if (!s) {
+	if (!s || !table) {
 		free(table);
 		return -ENOMEM;
 	}
+	if (rates_of_server(e->rates, e->zone, table)) {
+		free(table);
+		table = NULL;
+	}
 	free(s->table);
 	s->table = table;
-	s->cap_bps = RATE_UNLIMITED;
-	s->cap_until_s = INT64_MAX;
-	if (table)
-		look_up_cap(s, now_s);
-	else
-		drop_unused_locked(p, s);
+	s->rank = e->rank;
+	s->listed = true;
+	look_up_cap(s, now_s);
 	return 0;
 }
 
-static bool is_listed(const char *name, const struct pacing_table *t, size_t n)
+/* As one that nobody has heard of. */
+static void forget_locked(struct pacing *p, struct pacing_server *s)
 {
-	for (size_t i = 0; i < n; i++)
-		if (strcmp(t[i].server, name) == 0)
-			return true;
-	return false;
+	free(s->table);
+	s->table = NULL;
+	s->rank = PACE_RANK_LAST;
+	s->listed = false;
+	look_up_cap(s, 0);
+	drop_unused_locked(p, s);
 }
 
-int pacing_set_tables(struct pacing *p, const struct pacing_table *t, size_t n,
-		      int64_t now_s)
+int pacing_set_servers(struct pacing *p, const struct pacing_entry *e,
+		       size_t n, int64_t now_s)
 {
 	struct pacing_server *s, *next;
 	int r = 0;
 
 	LOCK_SCOPE(&p->lock);
 	HASH_ITER(hh, p->server, s, next)
-		if (s->table && !is_listed(s->name, t, n))
-			set_table_locked(p, s->name, NULL, now_s);
-	for (size_t i = 0; i < n && !r; i++) {
-		struct rates *table = malloc(sizeof(*table));
-
-		if (!table)
-			return -ENOMEM;
-		if (rates_of_server(t[i].rates, t[i].zone, table)) {
-			free(table);
-			table = NULL;
-		}
-		r = set_table_locked(p, t[i].server, table, now_s);
-	}
+		s->listed = false;
+	for (size_t i = 0; i < n && !r; i++)
+		r = set_server_locked(p, &e[i], now_s);
+	HASH_ITER(hh, p->server, s, next)
+		if (!s->listed && !r)
+			forget_locked(p, s);
 	share_prefetch_locked(p);
 	return r;
 }
@@ -366,10 +395,45 @@ static void measure(struct pacing *p, uint64_t now_ns, struct pacing_stats *s)
 	s->other_bps = s->interface_bps > own ? s->interface_bps - own : 0;
 }
 
+/*
+ * Given is the lower of the rates of the last two ticks: a loop passes a new
+ * one on within a tick, and one that has only just grown could not be taken.
+ */
+static void measure_server(struct pacing_server *s, uint64_t now_ns,
+			   double span_s)
+{
+	uint64_t bps = s->bps < s->tick_bps ? s->bps : s->tick_bps;
+
+	/* One without a limit counts as one that no line reaches. */
+	if (bps > MEASURED_MAX_BPS)
+		bps = MEASURED_MAX_BPS;
+	if (s->n_flows > 0)
+		s->given += (uint64_t)((double)bps * span_s);
+	s->took_bps = pace_measure(&s->meter_took, now_ns,
+				   __atomic_load_n(&s->sent, __ATOMIC_RELAXED));
+	s->gave_bps = pace_measure(&s->meter_gave, now_ns, s->given);
+}
+
+static void tick_servers_locked(struct pacing *p, uint64_t mono_ns,
+				int64_t now_s)
+{
+	double span_s = (double)(mono_ns - p->tick_ns) / (double)NS_PER_S;
+	struct pacing_server *s, *next;
+
+	HASH_ITER(hh, p->server, s, next) {
+		if (s->table && now_s >= s->cap_until_s)
+			look_up_cap(s, now_s);
+		measure_server(s, mono_ns, p->tick_ns ? span_s : 0);
+	}
+	p->tick_ns = mono_ns;
+	share_prefetch_locked(p);
+	HASH_ITER(hh, p->server, s, next)
+		s->tick_bps = s->n_flows > 0 ? s->bps : 0;
+}
+
 void pacing_tick(struct pacing *p, uint64_t mono_ns, int64_t now_s)
 {
 	struct pacing_stats now = {0};
-	struct pacing_server *s, *next;
 	struct pace_input in;
 
 	now.table_bps = rates_at(&p->table, now_s);
@@ -384,10 +448,7 @@ void pacing_tick(struct pacing *p, uint64_t mono_ns, int64_t now_s)
 	now.budget_bps = pace_budget(&p->pace, &in);
 	now.yielding = p->pace.yielding;
 	p->stats = now;
-	HASH_ITER(hh, p->server, s, next)
-		if (s->table && now_s >= s->cap_until_s)
-			look_up_cap(s, now_s);
-	share_prefetch_locked(p);
+	tick_servers_locked(p, mono_ns, now_s);
 }
 
 void pacing_get(struct pacing *p, struct pacing_stats *ret)

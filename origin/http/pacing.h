@@ -38,17 +38,18 @@ int pacing_new(const struct pacing_config *c, int64_t now_s,
 	       struct pacing **ret, struct err *e);
 void pacing_free(struct pacing *p);
 
-/* Bytes that left, as they leave. */
-void pacing_count(struct pacing *p, enum wire_class c, uint64_t bytes);
-
 struct pacing_flow {
 	struct pacing_server *server; /* pacing's; NULL: a reader's */
 	bool joined;
 };
 
+/* Bytes of this flow that left, as they leave. */
+void pacing_count(struct pacing *p, const struct pacing_flow *f,
+		  enum wire_class c, uint64_t bytes);
+
 /*
  * 0; or for a prefetch while its rate is none -EAGAIN. `server` is any name;
- * it only chooses the time table.
+ * one that pacing_set_servers did not list goes last and has no table.
  */
 int pacing_join(struct pacing *p, struct pacing_flow *f, enum wire_class c,
 		const char *server);
@@ -57,14 +58,17 @@ uint64_t pacing_rate(struct pacing *p, const struct pacing_flow *f);
 /* Fine for one that has not joined. */
 void pacing_leave(struct pacing *p, struct pacing_flow *f);
 
-/* The time tables of the servers that have one; replaces those before. */
-struct pacing_table {
+/* Servers that have a time table, or something to prefetch. */
+struct pacing_entry {
 	char server[64];
-	const char *rates; /* text; a bad one counts as none */
+	const char *rates; /* text; NULL, "" or a bad one: none */
 	const char *zone;  /* the server's */
+	size_t rank; /* of what is due first there; lower goes first (EDF).
+			PACE_RANK_LAST: nothing */
 };
-int pacing_set_tables(struct pacing *p, const struct pacing_table *t, size_t n,
-		      int64_t now_s);
+/* Replaces those before. -ENOMEM. */
+int pacing_set_servers(struct pacing *p, const struct pacing_entry *e,
+		       size_t n, int64_t now_s);
 
 void pacing_tick(struct pacing *p, uint64_t mono_ns, int64_t now_s);
 

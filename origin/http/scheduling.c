@@ -15,11 +15,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/lock.h"
 #include "common/log.h"
 #include "origin/db/origindb.h"
+#include "origin/http/pace.h"
 #include "origin/locks.h"
+#include "origin/schedule/due.h"
 #include "origin/schedule/scheduler.h"
 #include "origin/servers/servers.h"
 #include "origin/store/image.h"
@@ -45,34 +48,49 @@ struct scheduling {
 	bool changed, failing;
 };
 
-/* The servers' own time tables, for the pacing. */
-static int load_tables(struct scheduling *s, struct err *e)
+/* Both are sorted by name. */
+static size_t fill_entries(const struct server *s, size_t n,
+			   const struct due *due, size_t n_due,
+			   struct pacing_entry *ret)
 {
-	struct pacing_table *table;
-	struct server *list;
-	size_t n, n_tables = 0;
+	size_t used = 0, at = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct pacing_entry *e = &ret[used];
+
+		while (at < n_due && strcmp(due[at].server, s[i].name) < 0)
+			at++;
+		memcpy(e->server, s[i].name, sizeof(e->server));
+		e->rates = s[i].prefetch_rate;
+		e->zone = s[i].time_zone;
+		e->rank = PACE_RANK_LAST;
+		if (at < n_due && strcmp(due[at].server, s[i].name) == 0)
+			e->rank = due[at].rank;
+		used += *e->rates || e->rank != PACE_RANK_LAST;
+	}
+	return used;
+}
+
+/* Who goes first, and what each may have. */
+static int tell_pacing(struct scheduling *s, struct err *e)
+{
+	CLEAN_FREE struct pacing_entry *entry = NULL;
+	CLEAN_FREE struct server *list = NULL;
+	CLEAN_FREE struct due *due = NULL;
+	size_t n, n_due;
 	int r;
 
 	r = servers_list(s->db, &list, &n, e);
+	if (!r)
+		r = due_list(s->db, &due, &n_due, e);
 	if (r)
 		return r;
-	table = calloc(n + 1, sizeof(*table));
-	if (!table) {
-		free(list);
+	entry = calloc(n + 1, sizeof(*entry));
+	if (!entry)
 		return err_set(e, ENOMEM, "out of memory");
-	}
-	for (size_t i = 0; i < n; i++) {
-		if (!list[i].prefetch_rate[0])
-			continue;
-		memcpy(table[n_tables].server, list[i].name,
-		       sizeof(list[i].name));
-		table[n_tables].zone = list[i].time_zone;
-		table[n_tables++].rates = list[i].prefetch_rate;
-	}
-	r = pacing_set_tables(s->c.pacing, table, n_tables, clock_unix_s());
-	free(table);
-	free(list);
-	return r ? err_set(e, -r, "time tables: %s", strerror(-r)) : 0;
+	n = fill_entries(list, n, due, n_due, entry);
+	r = pacing_set_servers(s->c.pacing, entry, n, clock_unix_s());
+	return r ? err_set(e, -r, "pacing: %s", strerror(-r)) : 0;
 }
 
 static void note_outcome(struct scheduling *s, int r, const struct err *e)
@@ -90,13 +108,15 @@ static void run(struct scheduling *s, int64_t now_s)
 	int64_t next_s = now_s + RUN_EVERY_MAX_S;
 	struct pacing_stats p;
 	struct err e;
-	int r;
+	int r, told;
 
 	pacing_get(s->c.pacing, &p);
-	r = load_tables(s, &e);
-	if (!r)
-		r = scheduler_run(s->db, now_s, p.reader_bps, p.other_bps,
-				  &next_s, &e);
+	r = scheduler_run(s->db, now_s, p.reader_bps, p.other_bps, &next_s,
+			  &e);
+	/* After it: what was just ordered has its place before it is asked
+	 * for. */
+	told = tell_pacing(s, r ? NULL : &e);
+	r = r ? r : told;
 	note_outcome(s, r, &e);
 	s->next_s = now_s + RUN_EVERY_MAX_S;
 	if (!r && next_s > now_s && next_s < s->next_s)

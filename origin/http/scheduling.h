@@ -13,7 +13,7 @@ struct scheduling;
 
 struct scheduling_config {
 	const char *store_dir;
-	struct pacing *pacing; /* gets the servers' time tables */
+	struct pacing *pacing; /* gets the servers' order and tables */
 	/* After each run: there may be orders. Called without a lock. */
 	void (*ran)(void *ctx);
 	void *ctx;

@@ -44,6 +44,22 @@ equal "$(curl -fsS "$URL/metrics" | grep -c 'data_bytes_total{class="prefetch"} 
 second=$(tail -n 1 "$T/times" | awk '{ printf "%d\n", $1 * 1000000 }')
 at_least "$slow" $((second * 3)) "demand after prefetch on one connection"
 
+# ---- what is due first goes first: whoever asks, however it is shared else
+sqlite3 "$STORE/origin.db" "
+	INSERT INTO server(name,first_seen_s,last_seen_s) VALUES('early',1,1),('later',1,1);
+	INSERT INTO orders(server,kind,created_s,deadline_s)
+	VALUES('later',0,1,strftime('%s','now')+7200),('early',0,1,strftime('%s','now')+3600)"
+sleep 2
+before=$(metric 'data_bytes_total{class="prefetch"}')
+get prefetch later > /dev/null 2>&1 & later=$!
+get prefetch early > /dev/null
+others=$(($(metric 'data_bytes_total{class="prefetch"}') - before - 20000000))
+kill "$later"; wait "$later" || :
+say "while what is due first left, $others bytes of the other"
+# Shared alike it would be about as much; socket buffers take a few at once.
+[ "$others" -lt 12000000 ] || fail "what is due later got $others bytes before"
+sqlite3 "$STORE/origin.db" "UPDATE orders SET state=4"
+
 # ---- two transfers share it; a server's own table holds besides
 get prefetch > "$T/one" & one=$!
 get prefetch > "$T/two" & two=$!

@@ -124,11 +124,12 @@ static void test_share_equally(void **state)
 
 	(void)state;
 	pace_share(400 * M, g, 2);
-	assert_true(g[0].flow_bps == 100 * M && g[1].flow_bps == 100 * M);
+	assert_true(g[0].bps == g[0].n_flows * 100 * M);
+	assert_true(g[1].bps == g[1].n_flows * 100 * M);
 	pace_share(RATE_UNLIMITED, g, 2);
-	assert_true(g[0].flow_bps == RATE_UNLIMITED);
+	assert_true(g[0].bps == RATE_UNLIMITED);
 	pace_share(0, g, 2);
-	assert_true(g[0].flow_bps == PACE_FLOW_MIN_BPS);
+	assert_true(g[0].bps == g[0].n_flows * PACE_FLOW_MIN_BPS);
 	pace_share(400 * M, g, 0);
 }
 
@@ -142,17 +143,129 @@ static void test_what_one_cannot_use_others_get(void **state)
 	(void)state;
 	pace_share(400 * M, g, 2);
 	for (int i = 0; i < 2; i++)
-		assert_true(g[i].flow_bps ==
-			    (*(char *)g[i].who == 'b' ? 190 * M : 10 * M));
-	/* Each flow of a capped server alone obeys its cap. */
+		assert_true(g[i].bps ==
+			    (*(char *)g[i].who == 'b' ? 380 * M : 20 * M));
+	/* Each capped server obeys its cap. */
 	pace_share(RATE_UNLIMITED, g, 2);
 	for (int i = 0; i < 2; i++)
-		assert_true(g[i].flow_bps == (*(char *)g[i].who == 'b'
-						      ? RATE_UNLIMITED
-						      : 10 * M));
+		assert_true(g[i].bps == (*(char *)g[i].who == 'b'
+						 ? RATE_UNLIMITED
+						 : 20 * M));
 }
 
-/* Max-min fairness by its definition, on random groups. */
+/* As the schedule has it: what is due first has all that it can take. */
+static void test_earliest_deadline_first(void **state)
+{
+	const uint64_t least = PACE_FLOW_MIN_BPS;
+	struct pace_group g[] = {
+		{.cap_bps = RATE_UNLIMITED, .rank = 2, .n_flows = 8},
+		{.cap_bps = 100 * M, .rank = 0, .n_flows = 4},
+		{.cap_bps = RATE_UNLIMITED, .rank = 1, .n_flows = 1},
+		{.cap_bps = 50 * M, .rank = PACE_RANK_LAST, .n_flows = 2}};
+
+	(void)state;
+	pace_share(400 * M, g, 4);
+	for (int i = 0; i < 4; i++)
+		assert_true(g[i].bps == (g[i].rank == 0	  ? 100 * M
+					 : g[i].rank == 1 ? 300 * M - 10 * least
+					 : g[i].rank == 2 ? 8 * least
+							  : 2 * least));
+}
+
+static void sort_by_rank(struct pace_group g[2])
+{
+	struct pace_group x = g[0];
+
+	if (g[0].rank < g[1].rank)
+		return;
+	g[0] = g[1];
+	g[1] = x;
+}
+
+/* A slow line of the first does not keep the rest waiting, and a cap that is
+ * taken in full does not count as a slow line. */
+static void test_no_more_than_it_can_take(void **state)
+{
+	struct pace_group slow[] = {
+		{.cap_bps = RATE_UNLIMITED, .rank = 0, .n_flows = 1,
+		 .took_bps = 40 * M, .gave_bps = 400 * M},
+		{.cap_bps = RATE_UNLIMITED, .rank = 1, .n_flows = 1}};
+
+	(void)state;
+	pace_share(400 * M, slow, 2);
+	sort_by_rank(slow);
+	assert_true(slow[0].bps == 50 * M);
+	assert_true(slow[1].bps == 350 * M);
+	/* If the other can take no more either, nothing is held back. */
+	slow[1].cap_bps = 50 * M;
+	pace_share(400 * M, slow, 2);
+	assert_true(slow[0].bps + slow[1].bps == 400 * M);
+	slow[slow[0].rank == 1 ? 0 : 1].cap_bps = RATE_UNLIMITED;
+	sort_by_rank(slow);
+	/* It stays there, as it takes no more ... */
+	slow[0].gave_bps = 50 * M;
+	pace_share(400 * M, slow, 2);
+	sort_by_rank(slow);
+	assert_true(slow[0].bps == 50 * M);
+	/* ... and has all when it does. */
+	slow[0].took_bps = 49 * M;
+	pace_share(400 * M, slow, 2);
+	sort_by_rank(slow);
+	assert_true(slow[0].bps == 400 * M - PACE_FLOW_MIN_BPS);
+	/* One that stood still can come back. */
+	slow[0].took_bps = 0;
+	pace_share(400 * M, slow, 2);
+	sort_by_rank(slow);
+	assert_true(slow[0].bps == PACE_FLOOR_BPS);
+}
+
+/* What it is worth to a group: see `want` in pace.c. */
+static uint64_t wanted(const struct pace_group *g)
+{
+	uint64_t most = g->cap_bps, least = g->n_flows * PACE_FLOW_MIN_BPS;
+	uint64_t probe = g->took_bps * 5 / 4;
+
+	if (g->gave_bps && g->took_bps < g->gave_bps * 7 / 8) {
+		probe = probe > PACE_FLOOR_BPS ? probe : PACE_FLOOR_BPS;
+		most = probe < most ? probe : most;
+	}
+	return most > least ? most : least;
+}
+
+static void random_group(struct pace_group *g, unsigned *seed)
+{
+	*g = (struct pace_group){
+		.n_flows = 1 + (unsigned)(rand_r(seed) % 9),
+		.rank = (size_t)(rand_r(seed) % 5),
+		.cap_bps = rand_r(seed) % 3
+				   ? (uint64_t)(rand_r(seed) % 300) * M
+				   : RATE_UNLIMITED,
+	};
+	if (rand_r(seed) % 2) {
+		g->gave_bps = (uint64_t)(rand_r(seed) % 100) * 8 * M;
+		g->took_bps = (uint64_t)(rand_r(seed) % 1000) * M;
+	}
+}
+
+/* Nobody of its rank has more per flow, and later ones have the least. */
+static void assert_served_first(const struct pace_group *g, size_t n,
+				const struct pace_group *me)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (g[i].rank == me->rank)
+			assert_true(g[i].bps / g[i].n_flows <=
+				    me->bps / me->n_flows + 16);
+		if (g[i].rank > me->rank)
+			assert_true(g[i].bps ==
+				    g[i].n_flows * PACE_FLOW_MIN_BPS);
+	}
+}
+
+/*
+ * By their definition, on random groups: nobody above its cap; all of the
+ * budget is given, or everybody has its cap; who has less than it can take was
+ * served before all that are later.
+ */
 static void test_random_shares(void **state)
 {
 	struct pace_group g[12];
@@ -161,35 +274,28 @@ static void test_random_shares(void **state)
 	(void)state;
 	for (int round = 0; round < 20000; round++) {
 		uint64_t budget = (uint64_t)(rand_r(&seed) % 1000) * M;
-		uint64_t used = 0, most = 0;
+		uint64_t used = 0, least = 0;
 		size_t n = 1 + (size_t)(rand_r(&seed) % 12);
+		bool all = true;
 
 		for (size_t i = 0; i < n; i++) {
-			g[i].n_flows = 1 + (unsigned)(rand_r(&seed) % 9);
-			g[i].cap_bps = rand_r(&seed) % 3
-					       ? (uint64_t)(rand_r(&seed) %
-							    300) * M
-					       : RATE_UNLIMITED;
+			random_group(&g[i], &seed);
+			least += g[i].n_flows * PACE_FLOW_MIN_BPS;
 		}
 		pace_share(budget, g, n);
 		for (size_t i = 0; i < n; i++) {
-			if (g[i].flow_bps > most)
-				most = g[i].flow_bps;
-			if (g[i].flow_bps == PACE_FLOW_MIN_BPS)
-				continue; /* the minimum is given on top */
-			assert_true(g[i].flow_bps * g[i].n_flows <=
-				    g[i].cap_bps);
-			used += g[i].flow_bps * g[i].n_flows;
+			uint64_t min = g[i].n_flows * PACE_FLOW_MIN_BPS;
+
+			assert_true(g[i].bps <= g[i].cap_bps ||
+				    g[i].bps == min);
+			assert_true(g[i].bps >= min);
+			all = all && g[i].bps >= g[i].cap_bps;
+			used += g[i].bps;
+			if (g[i].bps < wanted(&g[i]))
+				assert_served_first(g, n, &g[i]);
 		}
-		assert_true(used <= budget);
-		/* Whoever has less than another is held down by its cap. */
-		for (size_t i = 0; i < n; i++)
-			if (g[i].flow_bps + 16 < most)
-				assert_true(g[i].flow_bps ==
-						    PACE_FLOW_MIN_BPS ||
-					    g[i].flow_bps ==
-						    g[i].cap_bps /
-							    g[i].n_flows);
+		assert_true(used <= (budget > least ? budget : least));
+		assert_true(all || used == budget || budget <= least);
 	}
 }
 
@@ -231,6 +337,8 @@ int main(void)
 		cmocka_unit_test(test_readers_win_a_full_link),
 		cmocka_unit_test(test_share_equally),
 		cmocka_unit_test(test_what_one_cannot_use_others_get),
+		cmocka_unit_test(test_earliest_deadline_first),
+		cmocka_unit_test(test_no_more_than_it_can_take),
 		cmocka_unit_test(test_random_shares),
 		cmocka_unit_test(test_meter),
 	};

@@ -37,11 +37,13 @@ static void test_prefetch_shares_by_server(void **state)
 {
 	struct pacing *p = make((struct pacing_config){
 		.prefetch_rate = "300M/s"});
-	struct pacing_table t = {.server = "slow", .rates = "20M/s"};
+	struct pacing_entry t = {.server = "slow",
+				 .rates = "20M/s",
+				 .rank = PACE_RANK_LAST};
 	struct pacing_flow a, b, c, reader;
 
 	(void)state;
-	assert_int_equal(pacing_set_tables(p, &t, 1, NOON_S), 0);
+	assert_int_equal(pacing_set_servers(p, &t, 1, NOON_S), 0);
 	assert_int_equal(pacing_join(p, &a, CLASS_PREFETCH, "fast"), 0);
 	assert_true(pacing_rate(p, &a) == 300 * M);
 	assert_int_equal(pacing_join(p, &b, CLASS_PREFETCH, "slow"), 0);
@@ -55,7 +57,7 @@ static void test_prefetch_shares_by_server(void **state)
 	assert_true(pacing_rate(p, &c) == 20 * M);
 	assert_true(pacing_rate(p, &b) == RATE_UNLIMITED);
 	/* A table that goes away while its transfers run. */
-	assert_int_equal(pacing_set_tables(p, NULL, 0, NOON_S), 0);
+	assert_int_equal(pacing_set_servers(p, NULL, 0, NOON_S), 0);
 	assert_true(pacing_rate(p, &c) == 150 * M);
 	pacing_leave(p, &a);
 	pacing_leave(p, &a); /* harmless */
@@ -64,16 +66,87 @@ static void test_prefetch_shares_by_server(void **state)
 	pacing_free(p);
 }
 
+/* A quarter of a second in which each server sends what it is given, but no
+ * more than its line carries. */
+static void send_for_a_tick(struct pacing *p, struct pacing_flow *f, size_t n,
+			    const uint64_t *line_bps, uint64_t *now_ns)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint64_t bps = pacing_rate(p, &f[i]);
+
+		if (bps > line_bps[i])
+			bps = line_bps[i];
+		pacing_count(p, &f[i], CLASS_PREFETCH, bps / 4);
+	}
+	*now_ns += NS_PER_S / 4;
+	pacing_tick(p, *now_ns, NOON_S);
+}
+
+/*
+ * The schedule reckons with earliest deadline first: so it has to be, but for
+ * what the line of the first does not carry. Lines change, plans too.
+ */
+static void test_earliest_deadline_first(void **state)
+{
+	struct pacing *p = make((struct pacing_config){
+		.prefetch_rate = "400M/s"});
+	struct pacing_entry e[] = {{.server = "first", .rank = 0},
+				   {.server = "second", .rank = 1},
+				   {.server = "third", .rank = 2}};
+	uint64_t line[] = {1000 * M, 1000 * M, 1000 * M}, now = NS_PER_S;
+	struct pacing_flow f[3];
+
+	(void)state;
+	assert_int_equal(pacing_set_servers(p, e, 3, NOON_S), 0);
+	for (int i = 2; i >= 0; i--)
+		assert_int_equal(pacing_join(p, &f[i], CLASS_PREFETCH,
+					     e[i].server), 0);
+	for (int i = 0; i < 20; i++) {
+		assert_true(pacing_rate(p, &f[0]) ==
+			    400 * M - 2 * PACE_FLOW_MIN_BPS);
+		assert_true(pacing_rate(p, &f[1]) == PACE_FLOW_MIN_BPS);
+		send_for_a_tick(p, f, 3, line, &now);
+	}
+	/* A slow line: found out, and the next one has the rest. */
+	line[0] = 80 * M;
+	for (int i = 0; i < 8; i++)
+		send_for_a_tick(p, f, 3, line, &now);
+	for (int i = 0; i < 20; i++) {
+		send_for_a_tick(p, f, 3, line, &now);
+		assert_true(pacing_rate(p, &f[0]) <= 100 * M);
+		assert_true(pacing_rate(p, &f[1]) >= 299 * M);
+		assert_true(pacing_rate(p, &f[2]) == PACE_FLOW_MIN_BPS);
+	}
+	/* A free one again. */
+	line[0] = 1000 * M;
+	for (int i = 0; i < 12; i++)
+		send_for_a_tick(p, f, 3, line, &now);
+	assert_true(pacing_rate(p, &f[0]) == 400 * M - 2 * PACE_FLOW_MIN_BPS);
+	/* The plan changes: at once. */
+	e[2].rank = 0;
+	e[0].rank = 5;
+	assert_int_equal(pacing_set_servers(p, e, 3, NOON_S), 0);
+	assert_true(pacing_rate(p, &f[2]) == 400 * M - 2 * PACE_FLOW_MIN_BPS);
+	/* Nothing is due there any more: after those that are. */
+	assert_int_equal(pacing_set_servers(p, e, 2, NOON_S), 0);
+	assert_true(pacing_rate(p, &f[1]) == 400 * M - 2 * PACE_FLOW_MIN_BPS);
+	for (int i = 0; i < 3; i++)
+		pacing_leave(p, &f[i]);
+	pacing_free(p);
+}
+
 static void test_none_holds_back_new_ones(void **state)
 {
 	struct pacing *p = make((struct pacing_config){
 		.prefetch_rate = "11:00 100M/s, 13:00 none"});
-	struct pacing_table t = {.server = "night", .rates = "none"};
+	struct pacing_entry t = {.server = "night",
+				 .rates = "none",
+				 .rank = PACE_RANK_LAST};
 	struct pacing_flow a, b;
 
 	(void)state;
 	assert_int_equal(setenv("TZ", "UTC", 1), 0);
-	assert_int_equal(pacing_set_tables(p, &t, 1, NOON_S), 0);
+	assert_int_equal(pacing_set_servers(p, &t, 1, NOON_S), 0);
 	pacing_tick(p, NS_PER_S, NOON_S);
 	assert_int_equal(pacing_join(p, &b, CLASS_PREFETCH, "night"), -EAGAIN);
 	assert_false(b.joined);
@@ -97,14 +170,14 @@ static void test_none_holds_back_new_ones(void **state)
 static void test_tables_in_the_servers_zone(void **state)
 {
 	struct pacing *p = make((struct pacing_config){.prefetch_rate = NULL});
-	struct pacing_table t[] = {
-		{"tokyo", "20:00 20M/s, 22:00 80M/s", "Asia/Tokyo"},
-		{"nowhere", "12:00 30M/s, 13:00 90M/s", "No/Where"}};
+	struct pacing_entry t[] = {
+		{"tokyo", "20:00 20M/s, 22:00 80M/s", "Asia/Tokyo", 0},
+		{"nowhere", "12:00 30M/s, 13:00 90M/s", "No/Where", 1}};
 	struct pacing_flow a, b;
 
 	(void)state;
 	assert_int_equal(setenv("TZ", "UTC", 1), 0);
-	assert_int_equal(pacing_set_tables(p, t, 2, NOON_S), 0);
+	assert_int_equal(pacing_set_servers(p, t, 2, NOON_S), 0);
 	assert_int_equal(pacing_join(p, &a, CLASS_PREFETCH, "tokyo"), 0);
 	assert_true(pacing_rate(p, &a) == 20 * M); /* 21:00 there */
 	assert_int_equal(pacing_join(p, &b, CLASS_PREFETCH, "nowhere"), 0);
@@ -169,7 +242,7 @@ static void test_other_traffic_on_the_interface(void **state)
 		/* 160 MiB/s are ours, and 430 somebody else's. */
 		sent += 40 * M;
 		counter += 40 * M + 110 * M;
-		pacing_count(p, CLASS_PREFETCH, 40 * M);
+		pacing_count(p, &a, CLASS_PREFETCH, 40 * M);
 		set_counter(dir, counter);
 	}
 	pacing_tick(p, 9 * NS_PER_S / 4, NOON_S);
@@ -212,6 +285,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_prefetch_shares_by_server),
+		cmocka_unit_test(test_earliest_deadline_first),
 		cmocka_unit_test(test_none_holds_back_new_ones),
 		cmocka_unit_test(test_tables_in_the_servers_zone),
 		cmocka_unit_test(test_demand_cap),

@@ -15,6 +15,7 @@
 
 #include "origin/db/origindb.h"
 #include "origin/plan/plan.h"
+#include "origin/schedule/due.h"
 #include "origin/schedule/scheduler.h"
 #include "origin/schedule/view.h"
 #include "origin/servers/servers.h"
@@ -728,6 +729,60 @@ static void test_shared(void **state)
 			 T0 + 1200);
 }
 
+static size_t rank_of(const struct due *d, size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(d[i].server, name) == 0)
+			return d[i].rank;
+	return SIZE_MAX;
+}
+
+/* The pacing serves servers in the order in which the schedule reckons. */
+static void test_due_as_scheduled(void **state)
+{
+	static const char *const name[] = {"e", "d", "c", "b", "a"};
+	struct wire_order by_hand = {.kind = ORDER_PREFETCH,
+				     .deadline_s = T0 + 30,
+				     .name = (char *)"img"};
+	size_t n, rank[5];
+	struct due *due;
+	struct err e;
+
+	(void)state;
+	publish("img", 10 * MB);
+	for (int i = 0; i < 5; i++)
+		server(name[i], 100 * MB, 100 * MB);
+	plan("d", "img", now + 60, 0);
+	plan("c", "img", now + 120, 0);
+	plan("b", "img", now + 120, 0);
+	sql("UPDATE plan SET priority=5 WHERE server='b'");
+	run();
+	by_hand.id = 1;
+	assert_int_equal(orders_add(db, "e", &by_hand, now, &e), 0);
+	by_hand.deadline_s = 0; /* whenever */
+	assert_int_equal(orders_add(db, "a", &by_hand, now, &e), 0);
+	assert_int_equal(orders_add(db, "d", &by_hand, now, &e), 0);
+	assert_int_equal(due_list(db, &due, &n, &e), 0);
+	assert_int_equal(n, 5);
+	for (size_t i = 1; i < n; i++)
+		assert_true(strcmp(due[i - 1].server, due[i].server) < 0);
+	/* e in 30 s, d in 60, b before c by priority, a without a time. */
+	rank[0] = rank_of(due, n, "e");
+	rank[1] = rank_of(due, n, "d");
+	rank[2] = rank_of(due, n, "b");
+	rank[3] = rank_of(due, n, "c");
+	rank[4] = rank_of(due, n, "a");
+	for (int i = 1; i < 5; i++)
+		assert_true(rank[i - 1] < rank[i]);
+	free(due);
+	/* What is done is not due. */
+	sql("UPDATE orders SET state=2 WHERE server<>'c'");
+	assert_int_equal(due_list(db, &due, &n, &e), 0);
+	assert_int_equal(n, 1);
+	assert_string_equal(due[0].server, "c");
+	free(due);
+}
+
 /* The night of a server is its own: 08:00 UTC is 17:00 in Tokyo. */
 static void test_rates_in_the_servers_zone(void **state)
 {
@@ -804,6 +859,7 @@ int main(void)
 		TEST(test_repeating),
 		TEST(test_one_after_the_other),
 		TEST(test_shared),
+		TEST(test_due_as_scheduled),
 		TEST(test_rates_in_the_servers_zone),
 		TEST(test_bad_settings),
 		TEST(test_empty_settings),
