@@ -36,6 +36,8 @@ eventually 10 noted
 # ---- room: two.wim is older than three.iso, but nobody holds it
 cat "$T/line3/win/two.wim" > /dev/null
 eventually 20 image_is line3 win/two.wim complete
+known() { [ "$(image_on line3 win/two.wim state)" = complete ]; }
+eventually 10 known
 three=$(add --server line3 --image three.iso --at "+2h" --until "+1h")
 # It was just read: passed over for a minute, and nothing else can go.
 says() { origin plan list | grep -q "^ *$1 .*$2"; }
