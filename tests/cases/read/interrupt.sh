@@ -17,10 +17,13 @@ opens() { [ "$(status_of m '.counters[] | select(.name == "open_images").value')
 parked() { [ "$(status_of m .reads.parked)" = "$1" ]; }
 eventually 10 opens 0
 
+n=0
 for signal in KILL TERM; do
 	for how in -d ''; do
 		kill -STOP "$ORIGIN_PID"
-		"$TOOLS/preads" $how "$T/m/image" $((RANDOM * 1024 + 4096)) 4096 > /dev/null &
+		# Each at a place of its own: none finds it stored.
+		n=$((n + 1))
+		"$TOOLS/preads" $how "$T/m/image" $(((n * 10 << 20) + 4096)) 4096 > /dev/null &
 		pid=$!
 		eventually 10 parked 1
 		kill -$signal $pid
@@ -42,7 +45,7 @@ done
 
 # One of two readers of the same block: the other one gets it.
 kill -STOP "$ORIGIN_PID"
-at=$((50 << 20))
+at=$((52 << 20))
 "$TOOLS/preads" "$T/m/image" $at 4096 > "$T/one" &
 one=$!
 "$TOOLS/preads" -o "$T/got" "$T/m/image" $((at + 524288)) 4096 > "$T/two" &
