@@ -6,7 +6,7 @@
 # the killed mount is in the way.
 . "$(dirname "$0")/../../lib/common.sh"
 
-ROUNDS=${ROUNDS:-4}
+ROUNDS=${ROUNDS:-3}
 IMAGES=4
 BYTES=20000000
 for i in $(seq $IMAGES); do random_file "$T/i$i" $BYTES "$i"; done
