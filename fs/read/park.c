@@ -34,7 +34,7 @@ void stream_note_read_locked(struct stream *s, uint64_t offset, uint32_t size,
 {
 	uint64_t longest;
 
-	version_touch(s->v);
+	version_touch(s->v); /* read just now, waited or not (C4) */
 	runs_note(&s->runs, offset, size);
 	longest = runs_longest(&s->runs);
 	if (missed)
@@ -201,14 +201,12 @@ static void note_answer(const struct wait *w, int error)
 	struct reader *r = w->s->r;
 
 	COUNT(r, reads_waited, 1);
-	if (!error) {
+	if (!error)
 		COUNT(r, bytes_waited, w->size);
-		version_touch(w->s->v); /* like one that hit (C4) */
-	} else if (error == -ETIMEDOUT) {
+	else if (error == -ETIMEDOUT)
 		COUNT(r, reads_timed_out, 1);
-	} else if (error != -EINTR) {
+	else if (error != -EINTR)
 		COUNT(r, reads_failed, 1);
-	}
 	if (w->parked_ns)
 		COUNT(r, wait_ns_total, clock_mono_ns() - w->parked_ns);
 }
