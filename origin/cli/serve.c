@@ -21,6 +21,7 @@
 #include "common/log.h"
 #include "common/units.h"
 #include "origin/cli/verbs.h"
+#include "origin/db/settings.h"
 #include "origin/http/pace.h"
 #include "origin/http/scheduling.h"
 #include "origin/http/server.h"
@@ -51,6 +52,9 @@ static const struct cli_option serve_options[] = {
 	{"hold", 0, "SPAN",
 	 "how long a staged image is held after its time if the plan does not "
 	 "say (default: 24h)"},
+	{"history", 0, "SPAN",
+	 "how long finished orders and jobs and the log are kept (default: "
+	 "90d, at least 1d)"},
 	{"assumed-rate", 0, "RATE",
 	 "what a transfer is assumed to get where nothing limits it (default: "
 	 "100M/s)"},
@@ -63,7 +67,8 @@ static const struct cli_option serve_options[] = {
 
 struct options {
 	const char *listen, *prefetch_rate;
-	const char *lead, *margin, *margin_time, *hold, *assumed_rate;
+	const char *lead, *margin, *margin_time, *hold, *history,
+		*assumed_rate;
 	char link_if[32];
 	char link_rate[64];
 	uint64_t link_bps, demand_bps;
@@ -130,14 +135,22 @@ static int take_rates(struct cli_context *c, struct options *o)
 	return 0;
 }
 
-static int take_span(struct cli_context *c, const char *name, const char **ret)
+static int take_span(struct cli_context *c, const char *name, int64_t least_s,
+		     int64_t most_s, const char **ret)
 {
 	struct err e;
 	uint64_t ms;
 
 	*ret = cli_value(c, name);
-	if (*ret && units_parse_span(*ret, &ms, &e))
+	if (!*ret)
+		return 0;
+	if (units_parse_span(*ret, &ms, &e))
 		return cli_usage(c, "--%s: %s", name, e.text);
+	if (ms < (uint64_t)least_s * 1000 || ms > (uint64_t)most_s * 1000)
+		return cli_usage(c, "--%s: '%s' is not between %lldd and "
+				 "%lldd", name, *ret,
+				 (long long)(least_s / 86400),
+				 (long long)(most_s / 86400));
 	return 0;
 }
 
@@ -175,12 +188,16 @@ static int take_assumed_rate(struct cli_context *c, struct options *o)
 
 static int take_plan_options(struct cli_context *c, struct options *o)
 {
-	int r = take_span(c, "lead", &o->lead);
+	const int64_t most_s = SETTING_SPAN_MAX_S;
+	int r = take_span(c, "lead", 0, most_s, &o->lead);
 
 	if (!r)
-		r = take_span(c, "margin-time", &o->margin_time);
+		r = take_span(c, "margin-time", 0, most_s, &o->margin_time);
 	if (!r)
-		r = take_span(c, "hold", &o->hold);
+		r = take_span(c, "hold", 0, most_s, &o->hold);
+	if (!r)
+		r = take_span(c, "history", SETTING_HISTORY_MIN_S,
+			      SETTING_HISTORY_MAX_S, &o->history);
 	if (!r)
 		r = take_margin(c, o);
 	if (!r)
@@ -220,6 +237,7 @@ static int keep_settings(struct db *db, const struct options *o,
 		{"margin", o->margin},
 		{"margin_time", o->margin_time},
 		{"hold", o->hold},
+		{"history", o->history},
 		{"assumed_rate", o->assumed_rate},
 	};
 	const size_t n = sizeof(setting) / sizeof(setting[0]);

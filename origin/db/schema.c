@@ -141,7 +141,8 @@ static const char step_1[] =
 	" server TEXT,"
 	" order_number INTEGER NOT NULL DEFAULT 0,"
 	" image TEXT,"
-	" text TEXT NOT NULL DEFAULT '');";
+	" text TEXT NOT NULL DEFAULT '');"
+	"CREATE INDEX log_time ON log(time_s);";
 
 static const char *const steps[] = {step_1, NULL};
 

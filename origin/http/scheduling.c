@@ -23,6 +23,7 @@
 #include "origin/http/pace.h"
 #include "origin/locks.h"
 #include "origin/schedule/due.h"
+#include "origin/schedule/history.h"
 #include "origin/schedule/scheduler.h"
 #include "origin/servers/servers.h"
 #include "origin/store/image.h"
@@ -44,6 +45,7 @@ struct scheduling {
 	/* The thread's own. */
 	struct db *db, *watch;
 	int64_t version, next_s, sweep_s;
+	uint64_t pruned; /* rows, by the sweep that goes on */
 	uint64_t ran_ns;
 	bool changed, failing;
 };
@@ -128,21 +130,47 @@ static void run(struct scheduling *s, int64_t now_s)
 
 /* What no version needs any more (a replaced image is kept for a day) goes
  * without waiting for the next `image add`. An add under way goes first. */
-static void sweep(struct scheduling *s, int64_t now_s)
+static void sweep_store(struct scheduling *s, int64_t now_s)
 {
 	CLEAN_STORE struct store *store = NULL;
 	struct err e;
 	int r;
 
-	if (now_s < s->sweep_s && now_s >= s->sweep_s - SWEEP_EVERY_S)
-		return;
-	s->sweep_s = now_s + SWEEP_EVERY_S;
 	r = store_open(s->c.store_dir, &store, &e);
 	if (!r)
 		r = store_sweep(store, s->db, now_s, false, &e);
 	if (r < 0)
 		log_warn("store", "cannot remove what is not needed: %s; "
 			 "trying again in an hour", e.text);
+}
+
+/* A part each time round, until nothing is left: writers get between. */
+static void sweep_history(struct scheduling *s, int64_t now_s)
+{
+	uint64_t n = 0;
+	struct err e;
+
+	if (history_prune(s->db, now_s, &n, &e))
+		log_warn("schedule", "cannot remove old history: %s; trying "
+			 "again in an hour", e.text);
+	s->pruned += n;
+	if (n > 0 || s->pruned == 0)
+		return;
+	log_info("schedule", "removed %llu rows of old history",
+		 (unsigned long long)s->pruned);
+	s->pruned = 0;
+}
+
+static void sweep(struct scheduling *s, int64_t now_s)
+{
+	bool due = now_s >= s->sweep_s || now_s < s->sweep_s - SWEEP_EVERY_S;
+
+	if (due) {
+		s->sweep_s = now_s + SWEEP_EVERY_S;
+		sweep_store(s, now_s);
+	}
+	if (due || s->pruned > 0)
+		sweep_history(s, now_s);
 }
 
 static bool is_due(struct scheduling *s, int64_t now_s)

@@ -19,6 +19,8 @@ refused "no interface carries" serve --link lo=unlimited
 refused "prefetch-rate" serve --prefetch-rate "25:00 1M/s"
 refused "demand-rate" serve --demand-rate 5x
 refused "lead" serve --lead soon
+refused "lead: '400d' is not between 0d and 366d" serve --lead 400d
+refused "history: '1h' is not between 1d and 3660d" serve --history 1h
 refused "margin" serve --margin much
 refused "threads.*number" serve --threads 0
 refused "threads" serve --threads many

@@ -18,3 +18,17 @@ gone() { [ ! -e "$STORE/objects/$old" ] && [ ! -e "$STORE/manifests/$old" ]; }
 eventually 20 gone
 [ -e "$STORE/objects/$new" ] || fail "removed what is published"
 equal "$(curl -fsS "$URL/v1/data/$new" | sha256sum | cut -c 1-64)" "$(sum "$T/new")"
+
+# And of the history what is older than it is to be kept; by default 90 days.
+origin_stop
+old_lines() { sqlite3 "$STORE/origin.db" "SELECT count(*) FROM log WHERE event='old'"; }
+sqlite3 "$STORE/origin.db" "INSERT INTO log(time_s,event,text) VALUES
+	(strftime('%s','now')-91*86400,'old','older'),(strftime('%s','now')-80*86400,'old','young')"
+origin_start
+pruned() { [ "$(old_lines)" = 1 ]; }
+eventually 20 pruned
+origin_stop
+origin_start --history 30d
+pruned_more() { [ "$(old_lines)" = 0 ]; }
+eventually 20 pruned_more
+grep -q "removed 1 rows of old history" "$T/origin.log"
