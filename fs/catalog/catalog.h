@@ -28,7 +28,9 @@ struct catalog_node {
 	uint64_t id, parent;
 	bool is_dir;
 	bool ghost; /* removed or replaced: reachable by id only */
+	/* Of a folder: the newest time of what was put into it. */
 	int64_t mtime_s;
+	uint64_t changed; /* folders: revision at which a name inside changed */
 	uint64_t size_bytes;
 	uint32_t block_bytes;
 	uint32_t n_dirs; /* folders inside: st_nlink is 2 + this */

@@ -433,12 +433,21 @@ static void free_edits(struct change *c)
 	c->edits = NULL;
 }
 
-static void commit(struct change *c)
+static void stamp(const struct edit *ed, uint64_t revision)
+{
+	ed->dir->changed = revision;
+	for (size_t i = 0; i < ed->n_added; i++)
+		if (ed->added[i]->mtime_s > ed->dir->newest_s)
+			ed->dir->newest_s = ed->added[i]->mtime_s;
+}
+
+static void commit(struct change *c, uint64_t revision)
 {
 	struct edit *ed;
 
 	LL_FOREACH(c->edits, ed)
 	{
+		stamp(ed, revision);
 		free(ed->dir->child);
 		ed->dir->child = ed->fresh;
 		ed->dir->n_children = ed->n_fresh;
@@ -506,7 +515,7 @@ int tree_apply(struct tree *t, struct wire_catalog *page, size_t n_pages,
 	if (r)
 		undo(&c);
 	else
-		commit(&c);
+		commit(&c, page[n_pages - 1].revision);
 	free(c.step);
 	if (r)
 		return r;

@@ -52,7 +52,9 @@ static void copy_node(const struct node *n, struct catalog_node *ret)
 		.parent = n->parent,
 		.is_dir = n->is_dir,
 		.ghost = n->ghost,
-		.mtime_s = n->mtime_s,
+		.mtime_s = n->mtime_s > n->newest_s ? n->mtime_s
+						    : n->newest_s,
+		.changed = n->changed,
 		.size_bytes = n->size_bytes,
 		.block_bytes = n->block_bytes,
 		.n_dirs = n->n_dirs,

@@ -38,6 +38,8 @@ struct node {
 	struct node **child;
 	size_t n_children;
 	uint32_t n_dirs;
+	int64_t newest_s; /* mtime_s of the newest ever put into it */
+	uint64_t changed; /* revision at which a child came or went */
 	struct edit *edit; /* while a change is applied */
 
 	struct node *prev, *next; /* in the list of ghosts, oldest first */

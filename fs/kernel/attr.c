@@ -5,13 +5,44 @@
  * st_ino is the node id is the origin's id. Everything is owned by root and
  * readable by all: who may read the images is decided by NFS and SMB in front
  * of the mount. st_blocks tells what is stored here, so `du` shows it.
+ *
+ * NFS clients, and Ganesha itself, keep a folder's names as long as its times
+ * stay the same, so each change of a folder has to give it another time. Whole
+ * seconds are too coarse for that: the catalog's revision stands where others
+ * have nanoseconds.
  */
 #include "fs/kernel/ops.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/clock.h"
+
 #define BLOCK_UNIT_BYTES 512
+
+/*
+ * A handle may be older than what the catalog remembers of replaced versions
+ * (it forgets the oldest, and some when the worker starts anew). While there
+ * is something of such a version in the cache, it can be opened all the same.
+ */
+int node_get(struct kernel *k, uint64_t id, struct catalog_node *ret)
+{
+	struct version_info info;
+
+	if (catalog_get(k->cfg.catalog, id, ret) == 0)
+		return 0;
+	if (cache_info(k->cfg.cache, id, &info) < 0)
+		return -ESTALE;
+	*ret = (struct catalog_node){.id = id,
+				     .parent = CATALOG_ROOT,
+				     .ghost = true,
+				     .mtime_s = info.stored_at_s,
+				     .size_bytes = info.ident.size_bytes,
+				     .block_bytes = info.ident.block_bytes,
+				     .digest = info.ident.digest};
+	return 0;
+}
 
 /* An id that the origin gave out twice may be stored as the other version. */
 bool attr_stored(struct kernel *k, const struct catalog_node *node,
@@ -36,6 +67,7 @@ void attr_fill(struct kernel *k, const struct catalog_node *node,
 	if (node->is_dir) {
 		st.st_mode = S_IFDIR | 0555;
 		st.st_nlink = 2 + node->n_dirs;
+		st.st_mtim.tv_nsec = (long)(node->changed % NS_PER_S);
 	} else {
 		st.st_mode = S_IFREG | 0444;
 		/* Also for a ghost: NFS takes 0 for "deleted". */

@@ -14,7 +14,7 @@ struct facts_room {
 
 static int learn(struct kernel *k, uint64_t id, struct facts_room *f)
 {
-	if (catalog_get(k->cfg.catalog, id, &f->node) < 0)
+	if (node_get(k, id, &f->node) < 0)
 		return -ESTALE;
 	f->facts = (struct xattr_facts){.node = &f->node};
 	if (f->node.is_dir)

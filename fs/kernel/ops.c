@@ -17,6 +17,7 @@
 #include "fs/kernel/ops.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/statvfs.h>
 
 #include "common/limits.h"
@@ -47,6 +48,10 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct catalog_node node;
 	int r = catalog_lookup(k->cfg.catalog, parent, name, &node);
 
+	/* What the kernel asks of a handle's inode that it does not know. */
+	if (r == -ENOENT && strcmp(name, ".") == 0 &&
+	    node_get(k, parent, &node) == 0)
+		r = 0;
 	if (r == 0)
 		attr_entry(k, &node, &e);
 	/* ino 0 is "not there", with a time that one may believe it. A handle
@@ -65,7 +70,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino,
 	struct stat st;
 
 	(void)fi;
-	if (catalog_get(k->cfg.catalog, ino, &node) < 0) {
+	if (node_get(k, ino, &node) < 0) {
 		fuse_reply_err(req, ESTALE);
 		return;
 	}

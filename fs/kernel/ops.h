@@ -54,6 +54,8 @@ static inline struct kernel *kernel_of(fuse_req_t req)
 }
 
 /* attr.c: what a node looks like */
+/* Of the catalog, or a version that only the cache still has. -ESTALE. */
+int node_get(struct kernel *k, uint64_t id, struct catalog_node *ret);
 /* What is stored of this version; false: nothing. */
 bool attr_stored(struct kernel *k, const struct catalog_node *node,
 		 struct version_info *ret);

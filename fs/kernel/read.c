@@ -154,6 +154,9 @@ static void answer(struct read_request *r, const struct iovec *iov, int n,
 
 	/* After this our function is not running and will not be called. */
 	fuse_req_interrupt_func(p->req, NULL, NULL);
+	/* The origin has it no more: no other path leads to these bytes. */
+	if (error == -ENOENT)
+		error = -ESTALE;
 	if (error)
 		fuse_reply_err(p->req, abs(error));
 	else

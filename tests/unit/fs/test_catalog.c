@@ -72,6 +72,52 @@ static void test_life(void **state)
 	catalog_close(c);
 }
 
+/* What NFS clients go by: a folder looks different after each change of it,
+ * and no other folder does. */
+static void test_folders_change(void **state)
+{
+	struct catalog *c = open_it();
+	struct catalog_node n;
+
+	(void)state;
+	assert_int_equal(GIVE(c, 0, 3, {2, 1, 1, "a", true, false, 50},
+			      {3, 1, 2, "b", true, false, 60},
+			      {4, 2, 3, "x", false, false, 70}), 0);
+	assert_int_equal(catalog_get(c, 2, &n), 0);
+	assert_int_equal(n.changed, 3);
+	assert_int_equal(n.mtime_s, 70);
+	assert_int_equal(catalog_get(c, 1, &n), 0);
+	assert_int_equal(n.mtime_s, 60);
+
+	/* Replaced by something older. */
+	assert_int_equal(GIVE(c, 3, 4, {4, 2, 4, "x", .removed = true},
+			      {5, 2, 4, "x", false, false, 8}), 0);
+	assert_int_equal(catalog_get(c, 2, &n), 0);
+	assert_int_equal(n.changed, 4);
+	assert_int_equal(n.mtime_s, 70);
+	assert_int_equal(GIVE(c, 4, 5, {5, 2, 5, "x", .removed = true}), 0);
+	assert_int_equal(catalog_get(c, 2, &n), 0);
+	assert_int_equal(n.changed, 5);
+	assert_int_equal(catalog_get(c, 3, &n), 0);
+	assert_int_equal(n.changed, 0);
+	assert_int_equal(catalog_get(c, 1, &n), 0);
+	assert_int_equal(n.changed, 3);
+
+	/* Named again, all at once, it is as it was. */
+	assert_int_equal(GIVE(c, 0, 9, {2, 1, 1, "a", true, false, 50},
+			      {3, 1, 2, "b", true, false, 60}), 0);
+	assert_int_equal(catalog_get(c, 2, &n), 0);
+	assert_int_equal(n.changed, 5);
+	assert_int_equal(n.mtime_s, 70);
+	catalog_close(c);
+
+	/* From the disk: not older than what a client may have seen. */
+	c = open_it();
+	assert_int_equal(catalog_get(c, 1, &n), 0);
+	assert_true(n.changed >= 3);
+	catalog_close(c);
+}
+
 static void test_generation(void **state)
 {
 	struct catalog *c = open_it();
@@ -325,6 +371,7 @@ static void test_ghosts_are_bounded(void **state)
 int main(void)
 {
 	RUN_PAGES_TESTS(PAGES_TEST(test_life),
+			PAGES_TEST(test_folders_change),
 			PAGES_TEST(test_generation),
 			PAGES_TEST(test_refusals),
 			PAGES_TEST(test_depth),
