@@ -77,7 +77,8 @@ case_end()
 			case_left="$case_left mount:$m"
 		fi
 	done
-	for p in "${PIDS[@]}"; do kill "$p" 2>/dev/null; done
+	# Some may have been stopped.
+	for p in "${PIDS[@]}"; do kill "$p" 2>/dev/null; kill -CONT "$p" 2>/dev/null; done
 	for p in "${PIDS[@]}"; do
 		timeout 10 tail --pid="$p" -f /dev/null 2>/dev/null ||
 			{ kill -9 "$p"; case_left="$case_left process:$p"; }

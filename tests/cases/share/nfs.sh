@@ -1,0 +1,71 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Ganesha, with packaging/share/ganesha.conf, over a mount: NFS v4 and v3.
+. "$(dirname "$0")/../../lib/common.sh"
+. "$TESTS/lib/share.sh"
+
+random_file "$T/a" 30000000 a
+random_file "$T/b" 20000000 b
+random_file "$T/far" 200000000 far
+origin_start
+publish "$T/a" win11/base.wim
+publish "$T/b" boot.iso
+publish "$T/far" far
+mount_fs m
+share_start m
+ganesha_start
+
+list() { in_share nfs-ls "nfs://127.0.0.1/images/${2:-}?version=$1"; }
+listed() { list "$1" "${2:-}" | awk '{ print $6 }' | sort | xargs; }
+lists() { [ "$(listed "$1" "$2")" = "$3" ]; }
+reads_as() { nfs_read "$2" "$1" | cmp -s - "$3"; }
+no_read() { ! nfs_read "$2" "$1"; }
+forget() { "$STAGEFS_BIN" evict "$T/m" "$1"; }
+
+for v in 4 3; do
+	equal "$(listed $v)" 'boot.iso far win11'
+	equal "$(list $v win11 | awk '{ print $1, $2, $5, $6 }')" \
+		'-r--r--r-- 1 30000000 base.wim'
+
+	# Cold, then cached, from front to back and at random.
+	same_bytes "$T/b" <(nfs_read boot.iso $v)
+	for bytes in 65536 262144 1048576; do
+		netread -b $bytes "$T/a" "$(nfs_url win11/base.wim $v)"
+		netread -b $bytes -n 50 -s $bytes "$T/a" "$(nfs_url win11/base.wim $v)"
+	done
+	eventually 10 image_is m win11/base.wim complete
+	same_bytes "$T/a" <(nfs_read win11/base.wim $v)
+
+	# Evicted it reads as before. What Ganesha keeps open for v3 it closes
+	# after some seconds, because of the section MDCACHE.
+	eventually 30 forget boot.iso
+	eventually 30 forget win11/base.wim
+	equal "$(xattr m boot.iso state)" absent
+	forget_pages
+	same_bytes "$T/b" <(nfs_read boot.iso $v)
+
+	for name in new boot.iso; do
+		! in_share nfs-cp "$T/b" "$(nfs_url $name $v)" 2> "$T/said" ||
+			fail "wrote $name"
+		grep -q ROFS "$T/said" || fail "writing: $(cat "$T/said")"
+	done
+done
+
+# A cold end far away, before the front is there (R5).
+netread -b 4096 -n 3 -s 7 "$T/far" "$(nfs_url far)"
+[ "$(xattr m far cached_bytes)" -lt 30000000 ] || fail "far seeks fetched all"
+netread -b 1000000 -n 20 "$T/far" "$(nfs_url far 3)"
+
+# Names that come, change and go: seen as soon as they are seen in the mount,
+# because of Attr_Expiration_Time.
+for v in 4 3; do
+	publish "$T/b" "win11/new$v"
+	eventually 10 lists $v win11 "base.wim new$v"
+	eventually 10 reads_as $v "win11/new$v" "$T/b"
+	publish "$T/a" "win11/new$v"
+	eventually 10 reads_as $v "win11/new$v" "$T/a"
+	origin image remove "win11/new$v" > /dev/null
+	eventually 10 no_read $v "win11/new$v"
+	eventually 10 lists $v win11 'base.wim'
+done
+umount_fs m

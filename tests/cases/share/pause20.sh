@@ -1,0 +1,5 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# labels: long
+# pause.sh with 20 seconds.
+PAUSE_S=20 exec bash "$(dirname "$0")/pause.sh"

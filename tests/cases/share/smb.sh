@@ -1,0 +1,83 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Samba, with packaging/share/smb.conf, over a mount.
+. "$(dirname "$0")/../../lib/common.sh"
+. "$TESTS/lib/share.sh"
+
+random_file "$T/a" 30000000 a
+random_file "$T/b" 20000000 b
+random_file "$T/far" 200000000 far
+origin_start
+publish "$T/a" win11/base.wim
+publish "$T/b" boot.iso
+publish "$T/far" far
+mount_fs m
+share_start m
+samba_start
+
+# names FOLDER: "D win11", "R boot.iso", ... as smbclient shows them
+names() { smb "cd $1; ls" | sed -n 's/^  \([^ .][^ ]*\) *\([A-Z]*\) .*/\2 \1/p' | sort | xargs; }
+names_are() { [ "$(names "$1")" = "$2" ]; }
+reads_as() { smb_read "$1" | cmp -s - "$2"; }
+denied() { [[ $(smb "$1" 2>&1) =~ NT_STATUS_($2) ]] || fail "$1: not denied"; }
+
+equal "$(names /)" 'DR win11 R boot.iso R far'
+equal "$(names win11)" 'R base.wim'
+smb 'allinfo win11/base.wim' > "$T/info"
+grep -q 'attributes: R (1)' "$T/info" || fail "$(cat "$T/info")"
+grep -q 'stream: \[::$DATA\], 30000000 bytes' "$T/info" || fail "$(cat "$T/info")"
+# The capacity is the size of the drive that a station sees.
+[[ $(smb ls) =~ $((1 << 20))' blocks of size 1024' ]] || fail "$(smb ls)"
+
+# Cold, then cached, from front to back and at random.
+reads_as boot.iso "$T/b" || fail "boot.iso"
+for bytes in 65536 262144 1048576; do
+	netread -b $bytes "$T/a" "$(smb_url win11/base.wim)"
+	netread -b $bytes -n 50 -s $bytes "$T/a" "$(smb_url win11/base.wim)"
+done
+eventually 10 image_is m win11/base.wim complete
+reads_as win11/base.wim "$T/a" || fail "win11/base.wim"
+
+# What no station has open can be evicted, and reads as before.
+for image in boot.iso win11/base.wim; do
+	eventually 10 "$STAGEFS_BIN" evict "$T/m" $image
+done
+forget_pages
+reads_as boot.iso "$T/b" || fail "boot.iso evicted"
+
+netread -b 4096 -n 3 -s 7 "$T/far" "$(smb_url far)"
+[ "$(xattr m far cached_bytes)" -lt 30000000 ] || fail "far seeks fetched all"
+
+# Names that come, change and go.
+publish "$T/b" win11/new
+eventually 10 names_are win11 'R base.wim R new'
+reads_as win11/new "$T/b" || fail "a new image"
+publish "$T/a" win11/new
+eventually 10 reads_as win11/new "$T/a"
+origin image remove win11/new > /dev/null
+eventually 10 names_are win11 'R base.wim'
+
+# A reader keeps its version when the name gets another one.
+random_file "$T/v1" 5000000 v1
+publish "$T/v1" changes
+eventually 10 has_image m changes
+in_share_bg reader "$TOOLS/netread" -l "$T/v1" "$(smb_url changes)"
+is_open() { [ "$(status_of m '.counters[] | select(.name == "open_images").value')" -ge 1 ]; }
+eventually 10 is_open
+publish "$T/b" changes
+eventually 10 reads_as changes "$T/b"
+kill -USR1 "$READER_PID"
+wait "$READER_PID" || fail "the old version: $(cat "$T/reader.log")"
+
+# Nobody writes, asked politely or not.
+for what in 'put /etc/passwd new' 'put /etc/passwd boot.iso' 'del boot.iso' \
+	'mkdir d' 'rmdir win11' 'rename boot.iso b'; do
+	denied "$what" ACCESS_DENIED
+done
+sed -i 's/read only = yes/read only = no\n\tforce user = root/' "$T/stagefs.conf"
+in_share smbcontrol -s "$T/smb.conf" smbd reload-config
+for what in 'put /etc/passwd new' 'del boot.iso' 'mkdir d' 'rename boot.iso b'; do
+	denied "$what" MEDIA_WRITE_PROTECTED
+done
+equal "$(names /)" 'DR win11 R boot.iso R changes R far'
+umount_fs m
