@@ -156,7 +156,7 @@ static void sweep_history(struct scheduling *s, int64_t now_s)
 	s->pruned += n;
 	if (n > 0 || s->pruned == 0)
 		return;
-	log_info("schedule", "removed %llu rows of old history",
+	log_info("schedule", "rows of old history removed: %llu",
 		 (unsigned long long)s->pruned);
 	s->pruned = 0;
 }

@@ -31,4 +31,4 @@ origin_stop
 origin_start --history 30d
 pruned_more() { [ "$(old_lines)" = 0 ]; }
 eventually 20 pruned_more
-grep -q "removed 1 rows of old history" "$T/origin.log"
+eventually 20 grep -q "rows of old history removed: 1$" "$T/origin.log"
