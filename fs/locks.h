@@ -10,6 +10,7 @@
 #define STAGEFS_FS_LOCKS_H
 
 enum fs_lock_level {
+	LOCK_LINK = 4,	     /* worker: what the supervisor has said */
 	LOCK_WORKER = 5,     /* worker: whom callbacks reach */
 	LOCK_AGENT = 10,     /* agent: orders in work, descriptor's dirt */
 	LOCK_STATUS = 12,    /* control socket: its connections */

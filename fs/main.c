@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * main.c - `stagefs`: mount and umount by name, the verbs that ask a mount,
- * and, hidden, the worker.
+ * main.c - `stagefs`: mount (also as mount.stagefs, for mount(8)), umount,
+ * the verbs that ask a mount, and, hidden, the worker.
  *
- * `stagefs mount` is mount.stagefs under another name and passes on what it
- * is given as it is. `stagefs umount` is umount(2) that also waits for the
- * end of the processes, so that the cache is free when it returns.
+ * `stagefs umount` is umount(2) that also waits for the end of the processes,
+ * so that the cache is free when it returns.
  */
 #include <errno.h>
 #include <limits.h>
@@ -20,6 +19,7 @@
 #include "common/cleanup.h"
 #include "common/cli.h"
 #include "common/clock.h"
+#include "fs/mount.h"
 #include "fs/status/ask.h"
 #include "fs/status/cli.h"
 #include "fs/status/control.h"
@@ -28,31 +28,6 @@
 #define END_MS 15000 /* the supervisor gives its worker 5 s */
 
 static const char about[] = "images of a stagefs origin, mounted";
-
-/* mount.stagefs beside this program (a build), else where it is installed. */
-static const char *mount_program(char path[PATH_MAX])
-{
-	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 16);
-
-	if (n > 0) {
-		path[n] = 0;
-		strcpy(strrchr(path, '/') + 1, "mount.stagefs");
-		if (access(path, X_OK) == 0)
-			return path;
-	}
-	return STAGEFS_SBINDIR "/mount.stagefs";
-}
-
-static int exec_mount(char **argv)
-{
-	char path[PATH_MAX];
-	const char *program = mount_program(path);
-
-	argv[0] = (char[]){"mount.stagefs"};
-	execv(program, argv);
-	fprintf(stderr, "stagefs: %s: %s\n", program, strerror(errno));
-	return 1;
-}
 
 /* For --help only: see main. */
 static int run_mount(struct cli_context *c)
@@ -150,9 +125,11 @@ int main(int argc, char **argv)
 	static struct cli_verb verbs[VERBS_MAX + 1];
 	size_t n = 0;
 
+	if (argc > 0 && !strcmp(basename(argv[0]), "mount.stagefs"))
+		return mount_main(argc, argv);
 	if (argc > 2 && !strcmp(argv[1], "mount") &&
 	    strcmp(argv[2], "--help") && strcmp(argv[2], "-h"))
-		return exec_mount(argv + 1);
+		return mount_main(argc - 1, argv + 1);
 	for (size_t i = 0; i < sizeof(own_verbs) / sizeof(own_verbs[0]); i++)
 		verbs[n++] = own_verbs[i];
 	for (size_t i = 0; verbs_status[i].name && n < VERBS_MAX - 1; i++)

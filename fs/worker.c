@@ -22,7 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/statvfs.h>
 #include <time.h>
@@ -34,12 +33,15 @@
 #include "common/log.h"
 #include "common/names.h"
 #include "fs/agent/agent.h"
+#include "fs/dump.h"
 #include "fs/fetch/http.h"
 #include "fs/kernel/kernel.h"
 #include "fs/kernel/opens.h"
+#include "fs/link.h"
 #include "fs/locks.h"
 #include "fs/options.h"
 #include "fs/privilege.h"
+#include "fs/session.h"
 #include "fs/status/control.h"
 #include "fs/supervisor/wire.h"
 
@@ -51,11 +53,15 @@
 #define STEP_MS 50
 #define STORE_THREADS 2
 #define MIN_FREE_BYTES (UINT64_C(1) << 30)
+/* Longer is a hang: a request handler, and a start or an end. */
+#define HANDLER_MAX_NS (20 * NS_PER_S)
+#define STEP_MAX_NS (300 * NS_PER_S)
 
 struct worker {
 	/* set once */
-	int fuse_fd, control_fd, link;
 	const char *mountpoint, *source;
+	bool fallback; /* an upgrade has failed */
+	struct link *link;
 	struct mount_options o;
 	struct session_area *session;
 	struct sign_public pin;
@@ -78,22 +84,13 @@ struct worker {
 	struct lock gate;
 	struct agent *agent;
 	struct kernel *kernel;
+	bool serving;
+	uint64_t step_ns; /* since when it starts, or ends */
 };
 
 static void nap(void)
 {
 	nanosleep(&(struct timespec){.tv_nsec = STEP_MS * NS_PER_MS}, NULL);
-}
-
-static void tell(struct worker *w, char message, const char *text)
-{
-	char line[SUPERVISOR_MESSAGE_MAX_BYTES];
-	size_t n = strnlen(text, sizeof(line) - 1);
-
-	line[0] = message;
-	memcpy(line + 1, text, n);
-	if (send(w->link, line, n + 1, MSG_NOSIGNAL) < 0)
-		log_warn("worker", "supervisor: %s", strerror(errno));
 }
 
 /* ---- what the parts tell each other -------------------------------------- */
@@ -146,30 +143,38 @@ static size_t counters(void *ctx, struct control_counter *out)
 	return 4;
 }
 
+/* ---- what the supervisor asks --------------------------------------------- */
+
+/* Is it only busy? A handler waits for nothing, so one that takes long hangs,
+ * and with it sooner or later all. */
+static bool is_well(void *ctx)
+{
+	struct worker *w = ctx;
+	LOCK_SCOPE(&w->gate);
+
+	if (w->serving && w->kernel)
+		return kernel_busy_ns(w->kernel) < HANDLER_MAX_NS;
+	return clock_mono_ns() - w->step_ns < STEP_MAX_NS;
+}
+
+static void on_end(void *ctx)
+{
+	struct worker *w = ctx;
+	LOCK_SCOPE(&w->gate);
+
+	if (w->kernel)
+		kernel_drain(w->kernel);
+}
+
+static void set_serving(struct worker *w, bool serving)
+{
+	LOCK_SCOPE(&w->gate);
+
+	w->serving = serving;
+	w->step_ns = clock_mono_ns();
+}
+
 /* ---- start: still root, one thread ---------------------------------------- */
-
-static int fd_option(struct cli_context *c, const char *name)
-{
-	const char *text = cli_value(c, name);
-	int fd = text ? atoi(text) : -1;
-
-	/* They came through exec, and go no further. */
-	if (fd < 3 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
-		return -1;
-	return fd;
-}
-
-static int map_session(struct worker *w, int fd, struct err *e)
-{
-	void *p = mmap(NULL, sizeof(*w->session), PROT_READ | PROT_WRITE,
-		       MAP_SHARED, fd, 0);
-
-	if (p == MAP_FAILED)
-		return err_set(e, errno, "session area: %s", strerror(errno));
-	close(fd);
-	w->session = p;
-	return 0;
-}
 
 static int default_name(struct worker *w, struct err *e)
 {
@@ -323,9 +328,9 @@ static int open_kernel(struct worker *w, struct err *e)
 		.cache = w->cache,
 		.reader = w->reader,
 		.pool = w->pool,
-		.fuse_fd = w->fuse_fd,
+		.fuse_fd = SUPERVISOR_FUSE_FD,
 		.session = w->session,
-		.link = w->link,
+		.link = SUPERVISOR_LINK_FD,
 		.passthrough = w->o.passthrough,
 	};
 
@@ -335,7 +340,7 @@ static int open_kernel(struct worker *w, struct err *e)
 static int open_control(struct worker *w, struct err *e)
 {
 	const struct control_config cfg = {
-		.listen_fd = w->control_fd,
+		.listen_fd = SUPERVISOR_CONTROL_FD,
 		.mountpoint = w->mountpoint,
 		.name = w->o.name,
 		.sources = w->sources,
@@ -494,90 +499,120 @@ static void take_down(struct worker *w)
 	if (w->cache)
 		cache_close(w->cache);
 	kernel_free(k);
-	lock_destroy(&w->gate);
 }
 
 static void on_serving(void *ctx)
 {
 	struct worker *w = ctx;
+	char text[sizeof(w->warning) + 1];
 
 	log_info("worker", "serving %s from %s as %s", w->mountpoint,
 		 w->source, w->o.name);
-	tell(w, MSG_SERVING, "");
+	set_serving(w, true);
+	snprintf(text, sizeof(text), "%c%s",
+		 kernel_can_repeat(w->kernel) ? 'R' : '-', w->warning);
+	link_tell(w->link, MSG_SERVING, text);
 }
 
-/* 0 once the supervisor has mounted. */
-static int await_mounted(struct worker *w)
+static int serve(struct worker *w)
 {
-	char message;
-	ssize_t n;
+	enum link_end end;
+	int r;
 
-	do
-		n = recv(w->link, &message, 1, 0);
-	while (n < 0 && errno == EINTR);
-	return n == 1 && message == MSG_MOUNTED ? 0 : -ECONNRESET;
+	link_tell(w->link, MSG_READY, "");
+	r = link_await_mounted(w->link);
+	if (r == 0)
+		r = kernel_serve(w->kernel, on_serving, w);
+	set_serving(w, false);
+	end = link_ended(w->link);
+	if (end == LINK_DRAIN) {
+		log_info("worker", "making way for another worker");
+		kernel_hand_over(w->kernel);
+	} else if (r < 0 && end == LINK_ON) {
+		log_err("worker", "serving ended: %s", strerror(-r));
+		return r;
+	} else {
+		log_info("worker", "%s: the end", w->mountpoint);
+	}
+	return end == LINK_GONE ? -EPIPE : 0;
 }
 
-static int run(struct worker *w, const char *options, int session_fd)
+/* The mount is told why not; also if it is too early for a link. */
+static void tell_error(const char *text)
 {
+	char line[SUPERVISOR_MESSAGE_MAX_BYTES];
+	int n = snprintf(line, sizeof(line), "%c%.1000s", MSG_ERROR, text);
+
+	log_err("worker", "%s", text);
+	if (send(SUPERVISOR_LINK_FD, line, (size_t)n, MSG_NOSIGNAL) < 0)
+		log_warn("worker", "supervisor: %s", strerror(errno));
+}
+
+static int run(struct worker *w, const char *options)
+{
+	const struct link_config link = {.fd = SUPERVISOR_LINK_FD,
+					 .well = is_well,
+					 .end = on_end,
+					 .ctx = w};
 	struct err e = {""};
 	int r;
 
 	lock_init(&w->gate, LOCK_WORKER);
-	r = map_session(w, session_fd, &e);
+	w->step_ns = clock_mono_ns();
+	r = session_map(SUPERVISOR_SESSION_FD, &w->session);
+	if (r < 0)
+		err_set(&e, -r, "session area: %s", strerror(-r));
 	if (r == 0)
 		r = settle(w, options, &e);
+	if (r == 0) {
+		r = link_new(&link, &w->link);
+		if (r < 0)
+			err_set(&e, -r, "threads: %s", strerror(-r));
+	}
 	if (r == 0)
 		r = bring_up(w, &e);
-	if (r < 0) {
-		log_err("worker", "%s", e.text);
-		tell(w, MSG_ERROR, e.text);
-	} else {
-		tell(w, MSG_READY, w->warning);
-		r = await_mounted(w);
-		if (r == 0)
-			r = kernel_serve(w->kernel, on_serving, w);
-		if (r < 0)
-			log_err("worker", "serving ended: %s", strerror(-r));
-		else
-			log_info("worker", "%s was unmounted", w->mountpoint);
-	}
+	if (r < 0)
+		tell_error(e.text);
+	else
+		r = serve(w);
 	take_down(w);
+	link_free(w->link);
+	lock_destroy(&w->gate);
 	return r < 0;
 }
 
 static int run_worker(struct cli_context *c)
 {
 	struct worker w = {
-		.fuse_fd = fd_option(c, "fuse-fd"),
-		.control_fd = fd_option(c, "control-fd"),
-		.link = fd_option(c, "supervisor-fd"),
 		.mountpoint = cli_value(c, "mountpoint"),
 		.source = cli_value(c, "source"),
+		.fallback = cli_flag(c, "fallback"),
 	};
-	int session_fd = fd_option(c, "session-fd");
 	const char *options = cli_value(c, "options");
 
-	if (w.fuse_fd < 0 || w.control_fd < 0 || w.link < 0 ||
-	    session_fd < 0 || !w.mountpoint || !w.source)
+	if (cli_value(c, "dump"))
+		return dump_process(atoi(cli_value(c, "dump"))) < 0;
+	if (!w.mountpoint || !w.source)
 		return cli_usage(c, "is started by mount.stagefs only");
+	/* They came through exec, and go no further. */
+	for (int fd = SUPERVISOR_FUSE_FD; fd <= SUPERVISOR_SESSION_FD; fd++)
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
 	/* Its end is the umount; signals are for the supervisor, also when
 	 * somebody sends them to all of a unit's processes. */
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
-	return run(&w, options ? options : "", session_fd);
+	dump_prepare();
+	return run(&w, options ? options : "");
 }
 
 static const struct cli_option worker_options[] = {
-	{"fuse-fd", 0, "N", "/dev/fuse"},
-	{"control-fd", 0, "N", "listening control socket"},
-	{"supervisor-fd", 0, "N", "link to the supervisor"},
-	{"session-fd", 0, "N", "session area"},
 	{"mountpoint", 0, "DIR", "absolute path of the mount point"},
 	{"source", 0, "URLS", "origins, separated by commas"},
 	{"options", 'o', "OPTIONS", "mount options"},
+	{"fallback", 0, NULL, "in place of a newer one that does not run"},
+	{"dump", 0, "PID", "describe what this worker does"},
 	{0},
 };
 

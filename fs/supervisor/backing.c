@@ -22,7 +22,6 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "fs/supervisor/wire.h"
 
@@ -57,11 +56,6 @@ static uint32_t *place_of(struct session_area *s, uint32_t id)
 	return NULL;
 }
 
-static int close_one(int fuse_fd, uint32_t id)
-{
-	return ioctl(fuse_fd, DEV_IOC_BACKING_CLOSE, &id) < 0 ? -errno : 0;
-}
-
 static int32_t register_file(int fuse_fd, struct session_area *s, int fd)
 {
 	struct backing_map map = {.fd = fd};
@@ -85,7 +79,7 @@ static void unregister(int fuse_fd, struct session_area *s, uint32_t id)
 
 	if (!place)
 		return;
-	close_one(fuse_fd, id);
+	ioctl(fuse_fd, DEV_IOC_BACKING_CLOSE, &id);
 	__atomic_store_n(place, 0, __ATOMIC_RELEASE);
 }
 
@@ -100,10 +94,7 @@ void backing_open(struct worker *w, int fuse_fd, struct session_area *s)
 	if (send(w->fd[1], &a, sizeof(a), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
 	    a.id > 0)
 		unregister(fuse_fd, s, (uint32_t)a.id);
-	for (int i = 0; i < 2; i++) {
-		close(w->fd[i]);
-		w->fd[i] = -1;
-	}
+	worker_drop_fds(w);
 }
 
 void backing_close(int fuse_fd, struct session_area *s, const char *ids)

@@ -3,8 +3,11 @@
  * supervisor.h - mount.stagefs: the root process that holds a mount.
  *
  * It links libc only and parses nothing that comes from the network: what it
- * reads are its own arguments, the mount table, and one-letter messages of
- * the worker, whose text it prints and does not interpret.
+ * reads are its arguments and one-letter messages of the worker. All that has
+ * to be done once, before there is a mount (arguments, checks, log, control
+ * socket, descriptors), is done by fs/mount.c, which then becomes this. The
+ * lines of this folder are counted by a test (tests/lint/supervisor.py): it is
+ * the part that must not be wrong.
  */
 #ifndef STAGEFS_FS_SUPERVISOR_SUPERVISOR_H
 #define STAGEFS_FS_SUPERVISOR_SUPERVISOR_H
@@ -14,84 +17,81 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Exit status as mount(8) has it. */
-#define EXIT_USAGE 1
-#define EXIT_SYSTEM 2
-#define EXIT_MOUNT 32
+#include "fs/supervisor/wire.h"
 
-#define LINE_MAX_BYTES 4800 /* a path and some words */
-
-/* ---- options.c ---- */
-
-struct options {
-	const char *source;	    /* as given: URLs */
-	char mountpoint[PATH_MAX];  /* absolute, no symlinks */
-	char *text;		    /* -o, joined, passed to the worker */
-	char *log;		    /* log=, or NULL */
-	char *cache;		    /* cache=, or NULL */
-	bool foreground, fake;
-};
-
-/* 0, or an exit status with the reason in `why`. */
-int options_parse(struct options *o, int argc, char **argv,
-		  char why[LINE_MAX_BYTES]);
-
-/* ---- mount.c ---- */
-
-/* What is mounted at `dir`, from the mount table, without touching it: its
- * type and device ("fuse.stagefs", 0:53); false if nothing is. */
-bool mount_find(const char *dir, char type[64], unsigned *ret_major,
-		unsigned *ret_minor);
-int mount_check_point(const char *given, char resolved[PATH_MAX],
-		      char why[LINE_MAX_BYTES]);
-/* mount(2) and read_ahead_kb. Remembers the device for mount_leave. */
-int mount_make(const struct options *o, int fuse_fd, unsigned *ret_minor,
-	       char why[LINE_MAX_BYTES]);
-/* Unmounts if that device is still mounted there. `force` ends what waits. */
-void mount_leave(const char *dir, unsigned minor, bool force);
-
-/* ---- session.c ---- */
-
-struct session_area;
-
-/* The memfd that outlives workers; the supervisor only keeps and counts. */
-int session_make(struct session_area **ret);
-/* A new connection: INIT, opens and backing files of the last are gone. */
-void session_forget_connection(struct session_area *s);
-
-/* ---- socket.c ---- */
-
-struct control_socket {
-	char path[64];
-	dev_t dev;
-	ino_t ino;
-	int fd;
-};
-int control_make(const char *mountpoint, struct control_socket *ret,
-		 char why[LINE_MAX_BYTES]);
-/* Removes the file if it is still ours. */
-void control_remove(const struct control_socket *c);
-
-/* ---- worker.c ---- */
-
-struct worker_fds {
-	int fuse, control, session;
-};
 struct worker {
 	pid_t pid; /* 0: none */
-	int link;  /* -1: none */
+	int link;  /* SUPERVISOR_LINK_FD, -1: none */
 	int fd[2]; /* that came with the last message, -1: none */
 };
 
-int worker_find_program(char program[PATH_MAX]);
-int worker_start(struct worker *w, const char *program,
-		 const struct options *o, const struct worker_fds *fds);
-int worker_tell(const struct worker *w, char message);
+enum state { WAITING, STARTING, SERVING, DRAINING };
+
+struct supervisor {
+	/* set once */
+	const char *source, *point, *options;
+	const char *program; /* path of stagefs, for an upgrade */
+	int hang_ms;
+	struct session_area *session;
+
+	bool pending; /* somebody waits for our verdict */
+	bool over;    /* the watch ends, with this exit status */
+	int status;
+
+	unsigned dev[2]; /* major and minor of the mount; 0: not mounted */
+	int repeats;	 /* the kernel repeats what a dead worker had taken */
+	unsigned long socket_ino; /* of the control socket */
+	char socket[64];
+
+	struct worker worker;
+	enum state state;
+	bool asked;	/* a ping waits for its answer */
+	bool untried;	/* the program is new and has not served yet */
+	bool fell_back; /* it could not, so it is the old one again */
+	int64_t due_ms; /* WAITING: start; else: ping, or its answer */
+	int64_t serving_ms;	/* since when, 0: not yet */
+	int64_t death_ms[9];	/* the last ones, a ring */
+	unsigned deaths, quick; /* in all; in a row that hardly served */
+};
+
+/* ---- main.c ---- */
+
+/* Ends the watch with this exit status. The reason goes to who waits for the
+ * mount, else to the log. */
+void fail(struct supervisor *s, int status, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* The mount answers. */
+void succeed(struct supervisor *s, const char *warning);
+/* One line to the log. */
+void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Moves a descriptor to its number, O_CLOEXEC. -1 and errno if it is none. */
+int place(int fd, int number);
+/* These stay open over exec (flags 0), or do not (FD_CLOEXEC). */
+void mark(int first, int last, int flags);
+
+/* ---- mount.c ---- */
+
+/* mount(2) and read_ahead_kb; or fail(). */
+bool mount_make(struct supervisor *s);
+/* Unmounts if it is still there. `force`: everything that waits gets an error;
+ * else a busy mount only loses its name. */
+void mount_leave(struct supervisor *s, bool force);
+/* Writes a file of /sys or /proc. */
+bool put(const char *path, const char *text);
+
+/* ---- worker.c ---- */
+
+bool worker_start(struct supervisor *s);
+void worker_tell(const struct worker *w, char message, const char *text);
 /* Next message of the worker: its letter, text in `text`. 0 at the end.
  * Descriptors of the one before are closed, if they are still there. */
-int worker_hear(struct worker *w, char text[LINE_MAX_BYTES]);
-/* Waits up to `ms` for its end, then kills. Returns the wait status. */
-int worker_end(struct worker *w, int ms);
+int worker_hear(struct worker *w, char text[SUPERVISOR_MESSAGE_MAX_BYTES]);
+void worker_drop_fds(struct worker *w);
+void worker_unlink(struct worker *w);
+/* Waits 5 s for a child's end, then kills it. Returns the wait status. */
+int child_end(pid_t pid);
+/* Runs `stagefs VERB ARG`, as installed now, to its end. The wait status. */
+int program_run(const struct supervisor *s, const char *verb, const char *arg);
 
 /* ---- backing.c ---- */
 
@@ -101,25 +101,19 @@ void backing_open(struct worker *w, int fuse_fd, struct session_area *s);
 /* MSG_BACKING_CLOSE */
 void backing_close(int fuse_fd, struct session_area *s, const char *ids);
 
+/* ---- upgrade.c ---- */
+
+/* MSG_UPGRADE: becomes the program that is installed now. Returns only if it
+ * cannot; the worker has been told why. */
+void upgrade(struct supervisor *s);
+/* From the program before us: `stagefs mount`, or another supervisor. */
+void take_over(struct supervisor *s, char **argv);
+
 /* ---- watch.c ---- */
 
-struct watch {
-	const struct options *o;
-	const char *program;
-	struct worker worker;
-	struct worker_fds fds;
-	struct session_area *session;
-	int signals; /* signalfd: TERM, INT, CHLD */
-	unsigned minor;
-};
-
-/* Until the mount is gone. 0, or 1 when it had to be given up. */
-int watch_run(struct watch *w);
-
-/* Writes the reason into `why`; returns `status`. */
-int refuse(char why[LINE_MAX_BYTES], int status, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-/* One line to the log. */
-void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The next thing is due then; see due_ms. */
+void enter(struct supervisor *s, enum state state, int64_t due_in_ms);
+/* Until the mount is gone. Returns the exit status. */
+int watch_run(struct supervisor *s);
 
 #endif

@@ -1,47 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * watch.c - the supervisor's life once the mount stands.
+ * watch.c - the supervisor's life: one loop over what may happen.
  *
- *	serving --- worker died ---> starting --- it serves ---> serving
- *	   |                            |
- *	   +----- connection ended -----+---> ending ---> exit
- *	   |      (umount by anybody)   |       ^
- *	   +----- SIGTERM: umount ------+-------+
- *	                                +-- 10 deaths in a minute: give up
+ *	STARTING --- it serves ---> SERVING --- upgrade ---> DRAINING
+ *	   ^  |                        |                        |
+ *	   |  +--------- died ---------+                        |
+ *	   |             v                                      |
+ *	   +-- delay -- WAITING --> 10 deaths in a minute: give up
+ *	   +------------------------ ended ---------------------+
+ *
+ * The first worker's "ready" is when the mount is made; a failure before it
+ * serves ends everything.
  *
  * /dev/fuse itself says when the mount is gone: it polls as POLLERR once the
  * connection has ended, worker or no worker. As long as this process holds
  * the descriptor, the death of a worker ends nothing: requests that it had
- * taken are repeated to the next one (fs/kernel/channel.c).
+ * taken are repeated to the next one (fs/kernel/channel.c). A kernel that
+ * cannot do that would let their readers wait for ever: there the connection
+ * ends, which gives them an error, and a new one takes the mount point.
+ *
+ * Hung or busy: a thread of the worker answers pings as long as no request
+ * handler has been at work for long. Handlers wait for nothing.
  */
 #include "fs/supervisor/supervisor.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "fs/supervisor/wire.h"
-
 #define DEATHS_MAX 10
 #define DEATHS_WITHIN_MS 60000
-#define STOP_MS 5000
-#define DELAY_MAX_MS 1000
 #define SERVED_MS 1000 /* a worker that served so long did work */
-
-enum state { SERVING, STARTING, WAITING, ENDING };
-
-struct life {
-	enum state state;
-	int64_t death_ms[DEATHS_MAX]; /* the last ones, a ring */
-	unsigned deaths, quick; /* in all; the last ones that hardly served */
-	int64_t start_at_ms; /* WAITING: for this time */
-	int64_t serving_ms;  /* since when it serves, 0: it does not */
-};
 
 static int64_t now_ms(void)
 {
@@ -51,166 +49,209 @@ static int64_t now_ms(void)
 	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
 }
 
-static void say_death(int status, int64_t delay_ms)
+void enter(struct supervisor *s, enum state state, int64_t due_in_ms)
 {
-	if (WIFSIGNALED(status))
-		say("worker died of signal %d (%s): starting it again in %d "
-		    "ms, readers wait",
-		    WTERMSIG(status), strsignal(WTERMSIG(status)),
-		    (int)delay_ms);
+	s->state = state;
+	s->asked = false;
+	s->due_ms = now_ms() + due_in_ms;
+	s->serving_ms = state == SERVING ? now_ms() : 0;
+}
+
+static void start(struct supervisor *s)
+{
+	if (worker_start(s))
+		enter(s, STARTING, s->hang_ms / 6);
 	else
-		say("worker ended with status %d: starting it again in %d ms, "
-		    "readers wait",
-		    WEXITSTATUS(status), (int)delay_ms);
+		enter(s, WAITING, 1000); /* no memory: there will be */
+}
+
+/* ---- deaths ---------------------------------------------------------------- */
+
+static bool too_many(struct supervisor *s)
+{
+	/* What stands where this one goes is the ninth before it. */
+	int64_t *ninth = &s->death_ms[s->deaths++ % (DEATHS_MAX - 1)];
+	int64_t now = now_ms();
+	bool many = *ninth && now - *ninth < DEATHS_WITHIN_MS;
+
+	*ninth = now;
+	return many && !getenv("STAGEFS_MAY_DIE"); /* for tests */
 }
 
 /* At once if it had worked; after that many that had not: 50, 100, ... ms. */
-static int64_t delay_after(unsigned quick)
+static int64_t back_off(struct supervisor *s)
 {
-	int64_t ms = quick ? 25LL << quick : 0;
-
-	return ms > DELAY_MAX_MS ? DELAY_MAX_MS : ms;
+	if (s->serving_ms && now_ms() - s->serving_ms >= SERVED_MS)
+		s->quick = 0;
+	else if (s->quick < 5)
+		s->quick++;
+	return s->quick ? 25LL << s->quick : 0;
 }
 
-/* Returns false when it has died too often. */
-static bool worker_died(struct watch *w, struct life *l, int status)
+static void new_connection(struct supervisor *s)
 {
-	int64_t now = now_ms(), delay;
-	unsigned recent = 0;
-
-	l->death_ms[l->deaths++ % DEATHS_MAX] = now;
-	for (unsigned i = 0; i < DEATHS_MAX && i < l->deaths; i++)
-		recent += now - l->death_ms[i] < DEATHS_WITHIN_MS;
-	if (recent >= DEATHS_MAX) {
-		say("the worker died %u times within a minute: giving up and "
-		    "unmounting %s",
-		    recent, w->o->mountpoint);
-		return false;
-	}
-	if (l->serving_ms && now - l->serving_ms >= SERVED_MS)
-		l->quick = 0;
-	else
-		l->quick++;
-	delay = delay_after(l->quick);
-	say_death(status, delay);
-	l->serving_ms = 0;
-	l->state = WAITING;
-	l->start_at_ms = now + delay;
-	return true;
+	say("this kernel (before 6.9) cannot repeat what the worker had taken: "
+	    "ending the connection, open files get errors, and mounting %s "
+	    "again", s->point);
+	mount_leave(s, true);
+	if (place(open("/dev/fuse", O_RDWR | O_CLOEXEC), SUPERVISOR_FUSE_FD) <
+	    0)
+		fail(s, 1, "/dev/fuse: %s", strerror(errno));
+	s->session->init_bytes = 0; /* the worker clears the rest */
 }
 
-static void start_again(struct watch *w, struct life *l)
-{
-	w->session->started++;
-	if (worker_start(&w->worker, w->program, w->o, &w->fds) == 0) {
-		l->state = STARTING;
-		return;
-	}
-	say("cannot start the worker: %s: trying again", strerror(errno));
-	l->start_at_ms = now_ms() + DELAY_MAX_MS;
-}
+/* ---- what may happen --------------------------------------------------------- */
 
-/* A message, or the end of the link; its death is told by SIGCHLD. */
-static void worker_spoke(struct watch *w, struct life *l)
+static void worker_spoke(struct supervisor *s)
 {
-	char text[LINE_MAX_BYTES];
+	char text[SUPERVISOR_MESSAGE_MAX_BYTES];
 
-	switch (worker_hear(&w->worker, text)) {
+	switch (worker_hear(&s->worker, text)) {
 	case MSG_READY:
-		worker_tell(&w->worker, MSG_MOUNTED);
+		if (s->dev[1] || mount_make(s))
+			worker_tell(&s->worker, MSG_MOUNTED, "");
 		break;
 	case MSG_SERVING:
-		l->state = SERVING;
-		l->serving_ms = now_ms();
-		say("worker serves again");
+		enter(s, SERVING, s->hang_ms / 6);
+		s->untried = false;
+		s->repeats = text[0] == 'R';
+		succeed(s, text + s->repeats);
 		break;
 	case MSG_ERROR:
-		say("worker: %s", text);
+		if (s->pending)
+			fail(s, 1, "%s", text);
+		break;
+	case MSG_PONG:
+		s->asked = false;
+		s->due_ms = now_ms() + s->hang_ms / 6;
+		break;
+	case MSG_UPGRADE:
+		if (s->state == SERVING)
+			upgrade(s);
 		break;
 	case MSG_BACKING_OPEN:
-		backing_open(&w->worker, w->fds.fuse, w->session);
+		backing_open(&s->worker, SUPERVISOR_FUSE_FD, s->session);
 		break;
 	case MSG_BACKING_CLOSE:
-		backing_close(w->fds.fuse, w->session, text);
+		backing_close(SUPERVISOR_FUSE_FD, s->session, text);
 		break;
-	default:
-		close(w->worker.link);
-		w->worker.link = -1;
+	default: /* its death is told by SIGCHLD */
+		worker_unlink(&s->worker);
 		break;
 	}
 }
 
-static bool connection_ended(const struct watch *w)
+static void died(struct supervisor *s, int status)
 {
-	struct pollfd p = {.fd = w->fds.fuse};
+	const char *how = WIFSIGNALED(status) ? strsignal(WTERMSIG(status))
+					      : "ended";
+	int code = WIFSIGNALED(status) ? WTERMSIG(status)
+				       : WEXITSTATUS(status);
 
-	return poll(&p, 1, 0) > 0 && (p.revents & POLLERR);
+	s->worker.pid = 0;
+	while (s->worker.link >= 0)
+		worker_spoke(s); /* its last words */
+	if (s->over)
+		return;
+	if (s->state == DRAINING && status == 0) {
+		start(s);
+	} else if (s->pending) {
+		fail(s, 2, "the worker died (%s, %d): see its log", how, code);
+	} else if (s->untried && s->state == STARTING) {
+		say("the new worker died (%s, %d) before it served: going on "
+		    "with the old program", how, code);
+		dup3(SUPERVISOR_OLD_PROGRAM_FD, SUPERVISOR_PROGRAM_FD,
+		     O_CLOEXEC);
+		s->untried = false;
+		s->fell_back = true;
+		start(s);
+	} else if (too_many(s)) {
+		fail(s, 1, "the worker died (%s, %d), for the %dth time within "
+			   "a minute: giving up and unmounting %s",
+		     how, code, DEATHS_MAX, s->point);
+	} else {
+		enter(s, WAITING, back_off(s));
+		say("the worker died (%s, %d): starting it again, readers wait",
+		    how, code);
+		if (!s->repeats)
+			new_connection(s);
+	}
 }
 
-/* Returns false when there is nothing left to watch. */
-static bool take_signal(struct watch *w, struct life *l, int *status)
+static void take_signal(struct supervisor *s)
 {
 	struct signalfd_siginfo si;
-	int wait_status;
+	int status;
 
-	if (read(w->signals, &si, sizeof(si)) != sizeof(si))
-		return true;
+	if (read(SUPERVISOR_SIGNAL_FD, &si, sizeof(si)) != sizeof(si))
+		return;
 	if (si.ssi_signo != SIGCHLD) {
-		say("signal %u: unmounting %s", si.ssi_signo,
-		    w->o->mountpoint);
-		return false;
+		say("signal %u: unmounting %s", si.ssi_signo, s->point);
+		s->over = true;
+		/* A busy mount loses its name; what is parked gets an error. */
+		mount_leave(s, false);
+		worker_tell(&s->worker, MSG_STOP, "");
+	} else if (s->worker.pid &&
+		   waitpid(s->worker.pid, &status, WNOHANG) == s->worker.pid) {
+		died(s, status);
 	}
-	if (!w->worker.pid ||
-	    waitpid(w->worker.pid, &wait_status, WNOHANG) != w->worker.pid)
-		return true;
-	w->worker.pid = 0;
-	if (w->worker.link >= 0)
-		close(w->worker.link);
-	w->worker.link = -1;
-	/* After an umount the worker ends by itself. */
-	if (connection_ended(w))
-		return false;
-	if (worker_died(w, l, wait_status))
-		return true;
-	*status = 1;
-	return false;
 }
 
-/* One turn; false ends the watch. */
-static bool turn(struct watch *w, struct life *l, int *status)
+static void time_has_come(struct supervisor *s)
 {
-	struct pollfd p[3] = {{.fd = w->fds.fuse}, /* events 0: POLLERR only */
-			      {.fd = w->signals, .events = POLLIN},
-			      {.fd = w->worker.link, .events = POLLIN}};
-	int timeout = -1;
+	char of[32];
 
-	if (l->state == WAITING) {
-		int64_t left = l->start_at_ms - now_ms();
-
-		timeout = left > 0 ? (int)left : 0;
+	if (s->state == WAITING) {
+		start(s);
+		return;
 	}
-	if (poll(p, 3, timeout) < 0)
-		return errno == EINTR;
+	if (s->asked) {
+		say("the worker has not answered for %d ms: its state follows, "
+		    "then its end", s->hang_ms);
+		snprintf(of, sizeof(of), "--dump=%d", s->worker.pid);
+		program_run(s, "worker", of);
+		kill(s->worker.pid, SIGKILL);
+	}
+	s->asked = true;
+	s->due_ms = now_ms() + s->hang_ms;
+	worker_tell(&s->worker, MSG_PING, "");
+}
+
+static void turn(struct supervisor *s)
+{
+	struct pollfd p[3] = {
+		/* events 0: POLLERR only */
+		{.fd = s->dev[1] ? SUPERVISOR_FUSE_FD : -1},
+		{.fd = SUPERVISOR_SIGNAL_FD, .events = POLLIN},
+		{.fd = s->worker.link, .events = POLLIN},
+	};
+	int64_t left = s->due_ms - now_ms();
+
+	if (poll(p, 3, left > 0 ? (int)left : 0) < 0)
+		return;
 	if (p[0].revents & POLLERR)
-		return false;
-	if (p[1].revents && !take_signal(w, l, status))
-		return false;
-	if (p[2].revents && w->worker.link >= 0)
-		worker_spoke(w, l);
-	if (l->state == WAITING && now_ms() >= l->start_at_ms)
-		start_again(w, l);
-	return true;
+		s->over = true; /* before the end of the worker is seen */
+	else if (p[1].revents)
+		take_signal(s);
+	else if (p[2].revents)
+		worker_spoke(s);
+	else if (now_ms() >= s->due_ms)
+		time_has_come(s);
 }
 
-int watch_run(struct watch *w)
+int watch_run(struct supervisor *s)
 {
-	struct life l = {.state = SERVING, .serving_ms = now_ms()};
-	int status = 0;
+	struct stat st;
 
-	while (turn(w, &l, &status))
-		;
-	mount_leave(w->o->mountpoint, w->minor, true);
+	if (!s->worker.pid && !s->over)
+		start(s);
+	while (!s->over)
+		turn(s);
+	mount_leave(s, true);
 	/* Cached state goes to disk; then there is nothing more to wait for. */
-	worker_end(&w->worker, STOP_MS);
-	return status;
+	child_end(s->worker.pid);
+	/* The next mount of the same folder may have made its own already. */
+	if (lstat(s->socket, &st) == 0 && st.st_ino == s->socket_ino)
+		unlink(s->socket);
+	return s->status;
 }

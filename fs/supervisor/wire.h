@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * wire.h - what supervisor and worker share: descriptors, messages, and the
- * session area. The only header of this folder that others may include.
+ * wire.h - what supervisor, worker and `stagefs mount` share: descriptors,
+ * messages, and the session area. The only header of this folder that others
+ * may include.
  *
- * The supervisor starts the worker with these descriptors open:
+ * Descriptors have fixed numbers, so that nothing has to be said about them.
+ * `stagefs mount` opens all but link and signals and becomes the supervisor,
+ * which starts workers with the first four.
  */
 #ifndef STAGEFS_FS_SUPERVISOR_WIRE_H
 #define STAGEFS_FS_SUPERVISOR_WIRE_H
@@ -14,14 +17,36 @@
 #define SUPERVISOR_CONTROL_FD 4 /* listening Unix socket of the CLI */
 #define SUPERVISOR_LINK_FD 5	/* socket pair between the two */
 #define SUPERVISOR_SESSION_FD 6 /* memfd with a struct session_area */
+#define SUPERVISOR_SIGNAL_FD 7
+#define SUPERVISOR_PROGRAM_FD 8     /* what workers are started from */
+#define SUPERVISOR_OLD_PROGRAM_FD 9 /* the same before an upgrade */
+/* Pipe to who waits for the mount: the exit status in one byte, and a line if
+ * there is one to print. */
+#define SUPERVISOR_VERDICT_FD 10
+
+/*
+ * Arguments: mount.stagefs SOURCE POINT -o OPTIONS PROGRAM --state=STATE, with
+ * PROGRAM the path of stagefs. STATE: the worker's pid, MAJOR:MINOR of the
+ * mount, whether the kernel can repeat requests, inode and path of the control
+ * socket, with commas in between; pid 0: there is no mount yet.
+ */
+#define SUPERVISOR_ARGS 7
 
 /*
  * Messages over the link (SOCK_SEQPACKET): one letter, then perhaps text.
  *
  *	worker				supervisor
- *	MSG_READY [warning], or MSG_ERROR text
+ *	MSG_READY, or MSG_ERROR text
  *					mount(2); MSG_MOUNTED
  *	MSG_SERVING
+ *					MSG_PING, now and then
+ *	MSG_PONG, if all is well
+ *	MSG_UPGRADE
+ *					MSG_REFUSED text; or, as another
+ *					program, MSG_DRAIN
+ *	its end, with status 0
+ *					MSG_STOP, at SIGTERM
+ *	its end
  *	MSG_BACKING_OPEN + 2 descriptors
  *					a struct backing_answer over the second
  *	MSG_BACKING_CLOSE "7 12 13"
@@ -39,11 +64,26 @@ enum supervisor_message {
 	MSG_READY = 'R',
 	MSG_ERROR = 'E', /* one line of text, without an end byte */
 	MSG_MOUNTED = 'M',
+	/* 'R' if the kernel can repeat requests, '-' if it cannot; then,
+	 * perhaps, a warning for who waits for the mount. */
 	MSG_SERVING = 'S',
+	MSG_PING = 'P',
+	MSG_PONG = 'A',
+	MSG_UPGRADE = 'U',
+	MSG_REFUSED = 'N',
+	MSG_DRAIN = 'D',
+	MSG_STOP = 'X',
 	MSG_BACKING_OPEN = 'B',
 	MSG_BACKING_CLOSE = 'C', /* ids in decimal, blanks in between */
 };
 #define SUPERVISOR_MESSAGE_MAX_BYTES 1200
+
+/*
+ * What one version hands over to another (`stagefs upgrade`): arguments,
+ * descriptors, these messages, and the session area. A program that is asked
+ * with --can-resume=THIS exits with 0 if it can go on from there.
+ */
+#define SUPERVISOR_COMPAT "1.2" /* of these; SESSION_LAYOUT */
 
 struct backing_answer {
 	int32_t id; /* > 0, or -errno */

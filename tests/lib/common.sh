@@ -247,7 +247,7 @@ end_fs() { "$STAGEFS_BIN" umount "$T/$1"; }
 status_of() { "$STAGEFS_BIN" status --json "$T/$1" | jq -r "$2"; }
 
 # worker_pid NAME, supervisor_pid NAME: of that mount; nothing if there is none.
-worker_pid() { pgrep -f "^stagefs worker .*--mountpoint=$T/$1 " || :; }
+worker_pid() { pgrep -f "^stagefs worker .*--mountpoint $T/$1 " || :; }
 supervisor_pid() { pgrep -f "mount.stagefs [^ ]* $T/$1 -o" || :; }
 
 # xattr NAME IMAGE ATTRIBUTE: its value; "-" if there is none.

@@ -12,9 +12,10 @@ root=$T/root
 DESTDIR=$root cmake --install "$STAGEFS_BUILD" > "$T/install.log"
 
 cat > "$T/expected" <<END
-755 $sbin/mount.stagefs
+777 $sbin/mount.stagefs
 755 $prefix/bin/stagefs
 755 $prefix/bin/stagefs-origin
+755 $prefix/libexec/stagefs/stagefs-supervisor
 644 $prefix/lib/systemd/system/stagefs-origin.service
 644 $prefix/lib/sysusers.d/stagefs-origin.conf
 644 $prefix/lib/sysusers.d/stagefs.conf
@@ -35,7 +36,8 @@ sort -k 2 "$T/expected" | diff - "$T/installed" || fail "other files than expect
 version=$(sed -n 's/^project(stagefs VERSION \([0-9.]*\).*/\1/p' "$TOP/CMakeLists.txt")
 equal "$("$root$prefix/bin/stagefs" --version)" "stagefs $version"
 equal "$("$root$prefix/bin/stagefs-origin" --version)" "stagefs-origin $version"
-equal "$("$root$sbin/mount.stagefs" --version)" "mount.stagefs $version"
+equal "$(readlink "$root$sbin/mount.stagefs")" "$prefix/bin/stagefs"
+equal "$(exec -a mount.stagefs "$root$prefix/bin/stagefs" --version)" "mount.stagefs $version"
 STORE=$T/installed-store
 "$root$prefix/bin/stagefs-origin" -C "$STORE" init > /dev/null
 [ -f "$STORE/origin.db" ] || fail "no store"
@@ -67,4 +69,4 @@ while read -r _ path; do
 	esac
 	equal "$(cat "$debian"/*.install | grep -cxF "$in_package")" 1 "packages with $in_package"
 done < "$T/expected"
-equal "$(cat "$debian"/*.install | wc -l)" 10 "lines of .install files"
+equal "$(cat "$debian"/*.install | wc -l)" 11 "lines of .install files"
