@@ -20,6 +20,7 @@
 
 enum {
 	COL_NAME,
+	COL_STATE,
 	COL_SEEN,
 	COL_CAPACITY,
 	COL_USED,
@@ -37,6 +38,8 @@ enum {
 
 static const struct table_column list_columns[] = {
 	{"NAME", "name of the server", TABLE_TEXT, true},
+	{"STATE", "online, or silent for how long: nothing was heard of it for "
+	 "three minutes", TABLE_TEXT, true},
 	{"SEEN", "when it was last heard of", TABLE_TIME, true},
 	{"CAPACITY", "what its cache may use", TABLE_SIZE, true},
 	{"USED", "used of that", TABLE_SIZE, true},
@@ -53,13 +56,32 @@ static const struct table_column list_columns[] = {
 	{0},
 };
 
-static void list_row(struct table *t, const struct server *s)
+static bool is_silent(const struct server *s)
+{
+	return clock_unix_s() - s->last_seen_s > SERVER_SILENT_S;
+}
+
+/* "silent 3d4h" */
+static const char *state_text(const struct server *s, char out[32])
+{
+	int64_t age_s = clock_unix_s() - s->last_seen_s;
+	char span[UNITS_TEXT];
+
+	if (!is_silent(s))
+		return "online";
+	snprintf(out, 32, "silent %s", units_span((uint64_t)age_s * 1000, span));
+	return out;
+}
+
+static void list_row(struct table *t, const struct server *s, bool json)
 {
 	void *row = table_row(t);
-	char skew[24];
+	char skew[24], state[32];
 
 	snprintf(skew, sizeof(skew), "%lld", (long long)s->clock_skew_s);
 	table_text(t, row, COL_NAME, s->name);
+	table_text(t, row, COL_STATE,
+		   json && is_silent(s) ? "silent" : state_text(s, state));
 	table_time(t, row, COL_SEEN, s->last_seen_s);
 	table_u64(t, row, COL_CAPACITY, s->capacity_bytes);
 	table_u64(t, row, COL_USED, s->used_bytes);
@@ -94,7 +116,7 @@ static int run_list(struct cli_context *c)
 		return cli_fail(c, "%s", e.text);
 	}
 	for (size_t i = 0; i < n; i++)
-		list_row(t, &s[i]);
+		list_row(t, &s[i], c->table.json);
 	free(s);
 	r = table_print(t);
 	table_free(t);
@@ -158,9 +180,11 @@ static void image_row(struct table *t, const struct wire_image *i)
 static void print_facts(const struct server *s)
 {
 	char seen[UNITS_TIME_TEXT], first[UNITS_TIME_TEXT];
-	char size[5][UNITS_TEXT];
+	char size[5][UNITS_TEXT], state[32];
 
 	printf("Name:          %s\n", s->name);
+	printf("State:         %s%s\n", state_text(s, state),
+	       is_silent(s) ? ": what follows is what it said last" : "");
 	printf("Address:       %s, stagefs %s, time zone %s\n", s->address,
 	       s->version, s->time_zone);
 	printf("Seen:          %s (first %s)\n",
@@ -233,10 +257,12 @@ static int show_json(struct cli_context *c, const struct server *s,
 
 	for (size_t i = 0; i < n; i++)
 		json_array_append_new(list, image_json(&image[i]));
-	o = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:o, s:o, s:o, s:o,"
-		      " s:o, s:o, s:o, s:o}",
-		      "name", s->name, "address", s->address, "version",
-		      s->version, "zone", s->time_zone, "seen",
+	o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:o, s:o, s:o,"
+		      " s:o, s:o, s:o, s:o, s:o}",
+		      "name", s->name, "state",
+		      is_silent(s) ? "silent" : "online", "address",
+		      s->address, "version", s->version, "zone", s->time_zone,
+		      "seen",
 		      json_time(s->last_seen_s), "first_seen",
 		      json_time(s->first_seen_s), "skew",
 		      (json_int_t)s->clock_skew_s, "capacity",

@@ -12,8 +12,8 @@
 
 #include "common/units.h"
 #include "origin/schedule/schedule_impl.h"
+#include "origin/servers/servers.h"
 
-#define OUT_OF_REACH_S 180
 /* While anything is staged, expectations are worked out anew so often. */
 #define REFRESH_S 30
 #define NEXT_MAX_S 3600
@@ -60,7 +60,7 @@ static void say_reach(const struct plan_run *p, const struct task *t,
 	const struct sched_server *s = &p->in->server[t->server];
 	char span[UNITS_TEXT];
 
-	if (p->in->now_s - s->seen_s > OUT_OF_REACH_S)
+	if (p->in->now_s - s->seen_s > SERVER_SILENT_S)
 		snprintf(j->message, sizeof(j->message),
 			 "server %s was last seen %s ago", s->name,
 			 units_span((uint64_t)(p->in->now_s - s->seen_s) * 1000,

@@ -22,6 +22,9 @@
 int servers_put(struct db *db, const char *store_uuid,
 		const struct wire_descriptor *d, const char *address,
 		int64_t now_s, struct err *e);
+/* One that runs asks for orders once a minute at the least: so long without a
+ * word, and it is off, or out of reach. */
+#define SERVER_SILENT_S 180
 /* Seen just now (an order request). Makes no row. */
 int servers_seen(struct db *db, const char *name, int64_t now_s);
 

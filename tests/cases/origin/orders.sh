@@ -54,6 +54,15 @@ equal "$(origin server list --json | jq -r '.servers[0] | "\(.name) \(.used) \(.
 equal "$(origin server show line3 --json | jq -r '.images[0] | "\(.name) \(.stored) \(.state)"')" "win/a.img 1000 partial"
 origin server show line3 > "$T/out"
 grep -q '^Capacity: *953.7M' "$T/out"
+grep -q '^State: *online$' "$T/out"
+equal "$(origin server list --json | jq -r '.servers[0].state')" online
+sqlite3 "$STORE/origin.db" "UPDATE server SET last_seen_s=last_seen_s-4*86400"
+origin server list > "$T/out"
+grep -Eq '^line3 +silent 4d0h ' "$T/out"
+origin server show line3 > "$T/out"
+grep -q '^State: *silent 4d0h: what follows is what it said last$' "$T/out"
+equal "$(origin server show line3 --json | jq -r .state)" silent
+equal "$(origin server list --json | jq -r '.servers[0].state')" silent
 
 # ---- an order is there within the wait; a catalog change too
 started=$(date +%s)
