@@ -22,8 +22,12 @@ share_start()
 {
 	SHARED=$T/$1
 	chmod 711 "$T" # guests are nobody
-	# umount outside has to be one inside.
+	# umount outside has to be one inside. Where / is not shared it is not,
+	# and a copy of another case's mount would keep its worker alive.
 	unshare --net --mount --propagation slave bash -c "
+		awk -v t='$T/' '\$5 ~ /\/stagefs-case\./ &&
+				index(\$5, t) != 1 { print \$5 }' \
+			/proc/self/mountinfo | sort -r | xargs -r -n 1 umount -l
 		ip link set lo up
 		for d in /run /var/lib/nfs /var/lib/samba /var/cache/samba \
 			/var/log/samba /var/log/ganesha; do
