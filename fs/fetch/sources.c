@@ -59,11 +59,13 @@ struct lie {
 
 struct sources {
 	size_t n; /* set once */
+
+	struct lock lock; /* the rest */
+	struct wait_cond told; /* n_telling became 0 */
 	void (*on_change)(void *ctx, bool reachable, uint64_t for_ns,
 			  const char *why);
 	void *ctx;
-
-	struct lock lock; /* the rest */
+	unsigned n_telling; /* threads that are in on_change */
 	struct source source[SOURCES_MAX];
 	struct lie lie[LIES_MAX];
 	size_t n_lies;
@@ -162,6 +164,7 @@ int sources_new(const char *urls, struct sources **ret, struct err *e)
 	s->reachable = true; /* until the first tries say otherwise */
 	s->since_ns = now_ns;
 	lock_init(&s->lock, LOCK_SOURCES);
+	cond_init(&s->told);
 	*ret = TAKE(s);
 	return 0;
 }
@@ -170,6 +173,7 @@ void sources_free(struct sources *s)
 {
 	if (!s)
 		return;
+	cond_destroy(&s->told);
 	lock_destroy(&s->lock);
 	free(s);
 }
@@ -189,8 +193,31 @@ void sources_on_change(struct sources *s,
 				  const char *why),
 		       void *ctx)
 {
+	LOCK_SCOPE(&s->lock);
+	while (s->n_telling)
+		cond_wait(&s->told, &s->lock);
 	s->on_change = fn;
 	s->ctx = ctx;
+}
+
+static void tell_change(struct sources *s, bool reachable, uint64_t for_ns,
+			const char *why)
+{
+	void (*fn)(void *ctx, bool reachable, uint64_t for_ns,
+		   const char *why);
+	void *ctx;
+
+	lock_take(&s->lock);
+	fn = s->on_change;
+	ctx = s->ctx;
+	s->n_telling++;
+	lock_give(&s->lock);
+	if (fn)
+		fn(ctx, reachable, for_ns, why);
+	lock_take(&s->lock);
+	if (--s->n_telling == 0)
+		cond_wake_all(&s->told);
+	lock_give(&s->lock);
 }
 
 /* ---- who lied about which version ------------------------------------ */
@@ -385,8 +412,8 @@ void sources_worked(struct sources *s, size_t i, uint64_t now_ns)
 	lock_give(&s->lock);
 	if (back)
 		tell_one(s, i, NULL);
-	if (changed && s->on_change)
-		s->on_change(s->ctx, true, for_ns, "");
+	if (changed)
+		tell_change(s, true, for_ns, "");
 }
 
 void sources_failed(struct sources *s, size_t i, uint64_t now_ns,
@@ -410,8 +437,8 @@ void sources_failed(struct sources *s, size_t i, uint64_t now_ns,
 	lock_give(&s->lock);
 	if (lost)
 		tell_one(s, i, why);
-	if (changed && s->on_change)
-		s->on_change(s->ctx, false, for_ns, why);
+	if (changed)
+		tell_change(s, false, for_ns, why);
 }
 
 void sources_state(struct sources *s, size_t i, struct source_state *ret)

@@ -64,7 +64,8 @@ bool sources_lied(struct sources *s, size_t i, const struct digest *digest,
  * it. */
 uint64_t sources_backoff_ns(unsigned fails);
 
-/* Called (no lock held) when the set becomes (un)reachable. */
+/* Called (no lock held) when the set becomes (un)reachable. Returns when no
+ * call of the one before is under way any more; so not from such a call. */
 void sources_on_change(struct sources *s,
 		       void (*fn)(void *ctx, bool reachable, uint64_t for_ns,
 				  const char *why),

@@ -6,7 +6,10 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -316,6 +319,47 @@ static void test_lies_are_bounded(void **state)
 	sources_free(s);
 }
 
+struct listener {
+	atomic_bool in, out;
+};
+
+static void listen_slowly(void *ctx, bool reachable, uint64_t for_ns,
+			  const char *why)
+{
+	struct listener *l = ctx;
+
+	(void)reachable, (void)for_ns, (void)why;
+	atomic_store(&l->in, true);
+	usleep(20000);
+	atomic_store(&l->out, true);
+}
+
+static void *fail_twice(void *ctx)
+{
+	sources_failed(ctx, 0, 1 * S, "");
+	sources_failed(ctx, 0, 100 * S, "");
+	return NULL;
+}
+
+/* The agent goes before the fetcher: nobody may be told who is gone. */
+static void test_nobody_is_told_too_late(void **state)
+{
+	struct sources *s = make("http://a");
+	struct listener l = {false, false};
+	pthread_t t;
+
+	(void)state;
+	sources_on_change(s, listen_slowly, &l);
+	assert_int_equal(pthread_create(&t, NULL, fail_twice, s), 0);
+	while (!atomic_load(&l.in))
+		usleep(100);
+	sources_on_change(s, NULL, NULL);
+	assert_true(atomic_load(&l.out));
+	pthread_join(t, NULL);
+	sources_worked(s, 0, 200 * S);
+	sources_free(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -326,6 +370,7 @@ int main(void)
 		cmocka_unit_test(test_trial),
 		cmocka_unit_test(test_urgent_avoids_trials),
 		cmocka_unit_test(test_set_changes_once),
+		cmocka_unit_test(test_nobody_is_told_too_late),
 		cmocka_unit_test(test_lies),
 		cmocka_unit_test(test_lies_are_bounded),
 	};
