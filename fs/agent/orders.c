@@ -50,6 +50,19 @@ static struct work *next_locked(struct agent *a)
 	return w;
 }
 
+/* What was ended while it waited: once it is reported its memory may go. */
+static void dequeue_locked(struct agent *a, struct work *w)
+{
+	struct work **at = &a->queue;
+
+	while (*at != w)
+		at = &(*at)->next;
+	*at = w->next;
+	if (!*at)
+		a->queue_end = at;
+	w->next = NULL;
+}
+
 void *orders_main(void *agent)
 {
 	struct agent *a = agent;
@@ -62,8 +75,6 @@ void *orders_main(void *agent)
 			cond_wait(&a->orders_wake, &a->lock);
 			continue;
 		}
-		if (w->stage != WORK_QUEUED) /* cancelled while it waited */
-			continue;
 		w->stage = WORK_RUNNING;
 		w->holds++;
 		lock_give(&a->lock);
@@ -93,8 +104,8 @@ static void trim_locked(struct agent *a)
 	{
 		if (a->n_ended <= WORK_ENDED_MAX)
 			return;
-		if (w->stage != WORK_ENDED || w->holds || w->next ||
-		    w->reported != w->version || a->queue == w)
+		if (w->stage != WORK_ENDED || w->holds ||
+		    w->reported != w->version)
 			continue;
 		a->n_ended--;
 		work_free(a, w);
@@ -117,8 +128,10 @@ static void cancel_locked(struct agent *a, struct work *cancel)
 		w->cancelled = true;
 		if (w->prefetch)
 			reader_prefetch_cancel(a->cfg.reader, w->prefetch);
-		else if (w->stage == WORK_QUEUED)
+		if (w->stage == WORK_QUEUED) {
+			dequeue_locked(a, w);
 			work_end_locked(w, false, "cancelled");
+		}
 	}
 	work_end_locked(cancel, true, "");
 }

@@ -97,7 +97,7 @@ void cache_stats(struct cache *c, struct cache_stats *ret)
 	ret->free_bytes = ret->capacity_bytes - ret->used_bytes;
 }
 
-static void store_it(const struct version_ident *ident, uint64_t bytes)
+static inline void store_it(const struct version_ident *ident, uint64_t bytes)
 {
 	FAKE_SCOPE;
 	fake.stored[ident->id] = true;
