@@ -133,12 +133,13 @@ static size_t counters(void *ctx, struct control_counter *out)
 					  "images that are open",
 					  s.open_images};
 	out[1] = (struct control_counter){"open_images_passthrough",
-					  "of them read by the kernel itself",
+					  "open images that the kernel reads "
+					  "itself",
 					  s.open_passthrough};
 	out[2] = (struct control_counter){"opens_total", "opens of images",
 					  s.opens};
 	out[3] = (struct control_counter){"opens_passthrough_total",
-					  "of them with passthrough",
+					  "opens with passthrough",
 					  s.opens_passthrough};
 	return 4;
 }

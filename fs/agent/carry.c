@@ -78,51 +78,18 @@ static int ident_of(struct agent *a, const struct wire_order *o,
 
 /* ---- prefetch ---------------------------------------------------------- */
 
-static void no_room(struct work *w)
+static void prefetch_failed(struct work *w, uint64_t stored, uint64_t size,
+			    int error)
 {
-	char need[UNITS_TEXT], free_[UNITS_TEXT], more[UNITS_TEXT],
-		cap[UNITS_TEXT];
-	struct cache_stats s;
+	struct err why;
 
-	cache_stats(w->a->cfg.cache, &s);
-	failed(w, "no room: it needs %s, free are %s and %s can be evicted "
-	       "of a capacity of %s; the rest is held, open or just read",
-	       units_size(w->o.size_bytes, need), units_size(s.free_bytes,
-							     free_),
-	       units_size(s.evictable_bytes, more),
-	       units_size(s.capacity_bytes, cap));
-}
-
-static void clash(struct work *w)
-{
-	failed(w, "the cache has id %" PRIu64 " with other content: give the "
-	       "mount a new cache", w->o.id);
-}
-
-static void prefetch_failed(struct work *w, int error)
-{
-	switch (error) {
-	case -ENOSPC:
-		no_room(w);
-		break;
-	case -ENOENT:
-		failed(w, "the origin does not have this version any more");
-		break;
-	case -EIO:
-		failed(w, "no source has right bytes of it, or the disk of "
-		       "the cache fails: see the server's log");
-		break;
-	case -ECANCELED: {
+	if (error == -ECANCELED) {
 		LOCK_SCOPE(&w->a->lock);
 		work_end_locked(w, false, "cancelled");
-		break;
+		return;
 	}
-	case -EINVAL:
-		clash(w);
-		break;
-	default:
-		failed(w, "%s", strerror(-error));
-	}
+	prefetch_why(w->a->cfg.cache, stored, size, error, &why);
+	failed(w, "%s", why.text);
 }
 
 static void hold(struct work *w)
@@ -173,7 +140,7 @@ static void prefetch_end(void *ctx, uint64_t stored, uint64_t size, int error)
 	if (!error)
 		done(w, stored, size);
 	else if (!stop)
-		prefetch_failed(w, error);
+		prefetch_failed(w, stored, size, error);
 	release(w);
 }
 
@@ -193,7 +160,7 @@ static void start_prefetch(struct work *w, const struct version_ident *ident)
 			    &prefetch_owner, w, &p);
 	if (r) {
 		release(w);
-		prefetch_failed(w, r);
+		prefetch_failed(w, 0, ident->size_bytes, r);
 		return;
 	}
 	LOCK_SCOPE(&a->lock);
@@ -225,7 +192,7 @@ static void run_prefetch(struct work *w)
 	if (w->o.hold_until_s) {
 		r = cache_hold(a->cfg.cache, &ident, w->o.hold_until_s);
 		if (r == -EINVAL) {
-			clash(w);
+			prefetch_failed(w, 0, 0, -EINVAL);
 			return;
 		}
 		if (r) {
@@ -319,7 +286,7 @@ static void run_hold(struct work *w, int64_t until_s)
 	else if (r == -ESTALE)
 		failed(w, "id %" PRIu64 " is another version here", w->o.id);
 	else if (r == -EINVAL)
-		clash(w);
+		prefetch_failed(w, 0, 0, -EINVAL);
 	else if (r)
 		failed(w, "%s", strerror(-r));
 	else

@@ -83,7 +83,7 @@ static void unlink_locked(struct stream *s, struct wait *w)
 {
 	DL_DELETE(s->parked, w);
 	s->n_parked--;
-	w->req->priv[0] = NULL;
+	w->req->parked = NULL;
 	COUNT(s->r, parked, -1);
 }
 
@@ -128,7 +128,7 @@ static bool park(struct wait *w)
 		w->parked_ns = now;
 		w->deadline_ns = now + (uint64_t)s->r->cfg.io_timeout_ms *
 					       NS_PER_MS;
-		w->req->priv[0] = w;
+		w->req->parked = w;
 		DL_APPEND(s->parked, w);
 		s->n_parked++;
 		COUNT(s->r, parked, 1);
@@ -323,7 +323,7 @@ void stream_read(struct stream *s, struct read_request *req)
 	struct wait *w = NULL;
 	unsigned n = 0;
 
-	req->priv[0] = NULL;
+	req->parked = NULL;
 	if (end > s->size_bytes)
 		end = s->size_bytes;
 	if (req->offset >= end) {
@@ -353,7 +353,7 @@ void stream_cancel(struct stream *s, struct read_request *req, int error)
 	struct wait *list = NULL, *w;
 
 	lock_take(&s->lock);
-	w = req->priv[0];
+	w = req->parked;
 	if (w)
 		move_locked(s, w, error, &list);
 	lock_give(&s->lock);

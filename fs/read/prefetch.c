@@ -80,12 +80,20 @@ static void end_one(struct prefetch *p, int error)
 	stream_put(s);
 }
 
+/* Complete, and still so after a power cut: who hears "staged" relies on it. */
+static bool kept_locked(const struct stream *s)
+{
+	struct version_info info;
+
+	return cache_info(s->r->cfg.cache, s->id, &info) == 0 && info.complete;
+}
+
 /* Decides about one; true if it has to be ended with p->error. */
 static bool over_locked(struct prefetch *p)
 {
 	struct stream *s = p->s;
 
-	if (version_complete(s->v)) {
+	if (version_complete(s->v) && kept_locked(s)) {
 		p->error = 0;
 		return true;
 	}
@@ -95,7 +103,8 @@ static bool over_locked(struct prefetch *p)
 		p->error = -ECANCELED;
 		return true;
 	}
-	if (!version_could_fit(s->v, RESERVE_PREFETCH)) {
+	if (!version_complete(s->v) &&
+	    !version_could_fit(s->v, RESERVE_PREFETCH)) {
 		p->error = -ENOSPC;
 		return true;
 	}

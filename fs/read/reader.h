@@ -69,9 +69,7 @@ struct read_request {
 	uint32_t size;
 	void (*answer)(struct read_request *r, const struct iovec *iov,
 		       int n_iov, int error);
-	/* private to the reader */
-	void *priv[8];
-	uint64_t priv_n[4];
+	void *parked; /* the reader's */
 };
 void stream_read(struct stream *s, struct read_request *r);
 /* Answers it with `error` if it is still parked; harmless if it is not. The
@@ -87,7 +85,7 @@ struct prefetch;
 
 struct prefetch_owner {
 	/* Now and then (at most twice a second), and at the end: error 0 with
-	 * stored == size when every block is stored and verified; -ENOSPC
+	 * stored == size when every block is verified and on disk; -ENOSPC
 	 * (does not fit without evicting what is held or open), -EIO, -ENOENT,
 	 * -ECANCELED. No lock held; not from reader_prefetch itself. */
 	void (*progress)(void *ctx, uint64_t stored, uint64_t size);
@@ -101,6 +99,10 @@ int reader_prefetch(struct reader *r, const struct version_ident *ident,
 /* `end` follows with -ECANCELED, or has been called already. The handle is
  * valid until `end`. */
 void reader_prefetch_cancel(struct reader *r, struct prefetch *p);
+
+/* The same error as a line of text; returns it. */
+int prefetch_why(struct cache *c, uint64_t stored, uint64_t size, int error,
+		 struct err *e);
 
 /* Is anything fetching this version (state "fetching")? */
 bool reader_active(struct reader *r, uint64_t id);

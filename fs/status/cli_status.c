@@ -166,10 +166,31 @@ static void print_orders(const json_t *list)
 	table_free(t);
 }
 
+static uint64_t counter(const json_t *list, const char *name)
+{
+	const json_t *o;
+	size_t i;
+
+	json_array_foreach(list, i, o)
+		if (strcmp(ask_text(o, "name"), name) == 0)
+			return ask_u64(o, "value");
+	return 0;
+}
+
+static void print_opens(const json_t *list)
+{
+	printf("open       %" PRIu64 " images, %" PRIu64
+	       " of them read by the kernel itself\n",
+	       counter(list, "open_images"),
+	       counter(list, "open_images_passthrough"));
+	printf("           %" PRIu64 " opened so far, %" PRIu64
+	       " of them like that\n", counter(list, "opens_total"),
+	       counter(list, "opens_passthrough_total"));
+}
+
 static void print_status(const json_t *o)
 {
-	const json_t *cache = json_object_get(o, "cache"), *c;
-	size_t i;
+	const json_t *cache = json_object_get(o, "cache");
 
 	printf("mount      %s\n", ask_text(o, "mount"));
 	printf("name       %s\n", ask_text(o, "name"));
@@ -179,9 +200,7 @@ static void print_status(const json_t *o)
 	print_cache(cache);
 	print_reads(json_object_get(o, "reads"));
 	print_fetched(json_object_get(o, "fetched"), cache);
-	json_array_foreach(json_object_get(o, "counters"), i, c)
-		printf("%-11s%" PRIu64 " %s\n", i ? "" : "others",
-		       ask_u64(c, "value"), ask_text(c, "help"));
+	print_opens(json_object_get(o, "counters"));
 	print_orders(json_object_get(o, "orders"));
 }
 

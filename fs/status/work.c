@@ -72,36 +72,6 @@ static void wait_a_while(struct wait *w)
 	pthread_cond_timedwait(&w->changed, &w->lock, &ts);
 }
 
-static int why_not(struct client *c, const struct version_ident *ident,
-		   int error, struct err *e)
-{
-	char need[UNITS_TEXT], have[UNITS_TEXT], more[UNITS_TEXT];
-	struct cache_stats s;
-
-	switch (error) {
-	case -ENOSPC:
-		cache_stats(c->cfg->cache, &s);
-		return err_set(e, ENOSPC, "%s: no room: it needs %s, free are "
-			       "%s and %s can be evicted; the rest is held, "
-			       "open or just read", ident->name,
-			       units_size(ident->size_bytes, need),
-			       units_size(s.free_bytes, have),
-			       units_size(s.evictable_bytes, more));
-	case -ENOENT:
-		return err_set(e, ENOENT, "%s: the origin does not have this "
-			       "version any more", ident->name);
-	case -EIO:
-		return err_set(e, EIO, "%s: no source has right bytes of it, "
-			       "or the disk of the cache fails: see the log",
-			       ident->name);
-	case -ECANCELED:
-		return err_set(e, ECANCELED, "%s: stopped", ident->name);
-	default:
-		return err_set(e, -error, "%s: %s", ident->name,
-			       strerror(-error));
-	}
-}
-
 static void wait_for_end(struct client *c, const struct version_ident *ident,
 			 struct prefetch *p, struct wait *w)
 {
@@ -150,7 +120,10 @@ int work_fetch(struct client *c, const struct version_ident *ident,
 	}
 	pthread_cond_destroy(&w.changed);
 	pthread_mutex_destroy(&w.lock);
-	return r ? why_not(c, ident, r, e) : 0;
+	if (!r)
+		return 0;
+	prefetch_why(c->cfg->cache, w.stored, w.size, r, e);
+	return err_prefix(e, -r, "%s", ident->name);
 }
 
 static int get_name(const json_t *request, const char **ret, struct err *e)

@@ -244,7 +244,7 @@ static void test_prefetch_fails(void **state)
 	end_prefetch(1000, -ENOSPC);
 	WAIT_FOR(reported(3, REPORT_FAILED));
 	assert_non_null(strstr(reported(3, REPORT_FAILED)->message,
-			       "no room: it needs 4.8M, free are 10M"));
+			       "no room: it needs 4.8M more, free are 10M"));
 	assert_int_equal(reported(3, REPORT_FAILED)->stored_bytes, 1000);
 	prefetch(4, 3, 0);
 	WAIT_FOR(fake.prefetches == 2 && fake.pre.owner);

@@ -3,6 +3,7 @@
  * The reader over a real cache on disk and a fake fetcher that the test
  * steers: R2 to R9, C5, and bytes compared always.
  */
+#include "fs/cache/point.h"
 #include "tests/unit/fs/reader_world.h"
 
 /* R7: before fill-after, only the touched blocks are fetched. R1, R3. */
@@ -368,6 +369,50 @@ static void prefetch_ends_once(void **state)
 		assert_int_equal(p[i].ends, 1);
 }
 
+static pthread_mutex_t committing = PTHREAD_MUTEX_INITIALIZER;
+
+static int slow_commit(const char *name)
+{
+	if (strcmp(name, "flush.commit") == 0) {
+		pthread_mutex_lock(&committing);
+		pthread_mutex_unlock(&committing);
+	}
+	return 0;
+}
+
+/* "Staged" is still true after a power cut (C1): it is said once the bits are
+ * durable, not when the last block was verified. */
+static void prefetch_ends_when_durable(void **state)
+{
+	struct a_prefetch p = {0};
+	struct prefetch *h;
+	struct version_ident v;
+	struct version_info info;
+	struct version *ver;
+	struct world w;
+
+	(void)state;
+	pthread_mutex_init(&p.mutex, NULL);
+	world_make(&w, 8 << 20, (struct reader_config){.fill_after_bytes = 0});
+	v = ident(&w, 5, 20 * B);
+	assert_int_equal(cache_get(w.cache, &v, &ver), 0);
+	pthread_mutex_lock(&committing);
+	__atomic_store_n(&cache_test_point, slow_commit, __ATOMIC_RELEASE);
+	assert_int_equal(reader_prefetch(w.reader, &v, 1, CLASS_PREFETCH,
+					 &p_owner, &p, &h), 0);
+	EVENTUALLY(version_complete(ver));
+	usleep(600000); /* two ticks of the pump */
+	assert_int_equal(p_ends(&p), 0);
+	pthread_mutex_unlock(&committing);
+	EVENTUALLY(p_ends(&p));
+	assert_int_equal(p.error, 0);
+	assert_int_equal(cache_info(w.cache, 5, &info), 0);
+	assert_true(info.complete);
+	__atomic_store_n(&cache_test_point, NULL, __ATOMIC_RELEASE);
+	version_put(ver);
+	world_free(&w);
+}
+
 /* Shutdown with everything under way answers all and leaks nothing. */
 static void free_while_busy(void **state)
 {
@@ -495,6 +540,7 @@ int main(void)
 		cmocka_unit_test(larger_than_the_cache),
 		cmocka_unit_test(reading_is_counted_over_closes),
 		cmocka_unit_test(prefetch_ends_once),
+		cmocka_unit_test(prefetch_ends_when_durable),
 		cmocka_unit_test(free_while_busy),
 		cmocka_unit_test(storm),
 	};
