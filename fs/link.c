@@ -75,9 +75,11 @@ int link_upgrade(struct link *l, struct err *e)
 	unsigned before;
 	int r = 0;
 
+	lock_take(&l->lock);
+	before = l->refusals;
+	lock_give(&l->lock);
 	link_tell(l, MSG_UPGRADE, "");
 	LOCK_SCOPE(&l->lock);
-	before = l->refusals;
 	while (l->end == LINK_ON && l->refusals == before && r == 0)
 		r = cond_wait_until(&l->changed, &l->lock, until);
 	if (l->end == LINK_DRAIN)

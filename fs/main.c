@@ -83,6 +83,10 @@ static int run_umount(struct cli_context *c)
 	until = clock_mono_ns() + END_MS * NS_PER_MS;
 	/* The supervisor takes its socket away as the last thing. */
 	while (lstat(control_path(path, socket), &st) == 0) {
+		if (ask_is_dead(path)) {
+			unlink(socket); /* it was killed */
+			break;
+		}
 		if (clock_mono_ns() > until)
 			return cli_fail(c, "%s: unmounted, but its processes "
 					"are still at work", path);

@@ -18,13 +18,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include "common/cleanup.h"
-#include "fs/status/control.h"
+#include "fs/status/ask.h"
 #include "fs/supervisor/wire.h"
 
 static const char usage[] =
@@ -144,18 +141,6 @@ static bool find_mount(const char *point, char type[64])
 	return found;
 }
 
-/* Of one whose supervisor was killed only the name is left. */
-static bool is_dead(const char *point)
-{
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
-	CLEAN_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC |
-						  SOCK_NONBLOCK, 0);
-
-	control_path(point, a.sun_path);
-	return fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 &&
-	       (errno == ECONNREFUSED || errno == ENOENT);
-}
-
 static int check_point(struct mount_call *c, struct err *e)
 {
 	char given[PATH_MAX], type[64];
@@ -168,8 +153,9 @@ static int check_point(struct mount_call *c, struct err *e)
 				       ? "a mount whose server has gone: "
 					 "umount it"
 				       : strerror(errno));
+	/* Of one whose supervisor was killed only the name is left. */
 	if (find_mount(c->point, type) && !strcmp(type, "fuse.stagefs") &&
-	    is_dead(c->point))
+	    ask_is_dead(c->point))
 		umount2(c->point, MNT_DETACH | UMOUNT_NOFOLLOW);
 	/* autofs is where systemd waits for us to mount. */
 	if (find_mount(c->point, type) && strcmp(type, "autofs") != 0)

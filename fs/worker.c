@@ -144,6 +144,13 @@ static size_t counters(void *ctx, struct control_counter *out)
 	return 4;
 }
 
+static int on_upgrade(void *ctx, struct err *e)
+{
+	struct worker *w = ctx;
+
+	return link_upgrade(w->link, e);
+}
+
 /* ---- what the supervisor asks --------------------------------------------- */
 
 /* Is it only busy? A handler waits for nothing, so one that takes long hangs,
@@ -351,7 +358,10 @@ static int open_control(struct worker *w, struct err *e)
 		.reader = w->reader,
 		.agent = w->agent,
 		.counters = counters,
+		.upgrade = on_upgrade,
 		.ctx = w,
+		.starts = w->session->started,
+		.fallback = w->fallback,
 	};
 
 	return control_new(&cfg, &w->control, e);

@@ -198,6 +198,18 @@ static int connect_to(const char *point, int *ret, struct err *e)
 	return 0;
 }
 
+bool ask_is_dead(const char *point)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	CLEAN_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC |
+						  SOCK_NONBLOCK, 0);
+
+	/* Both hold the listening socket. */
+	control_path(point, a.sun_path);
+	return fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 &&
+	       (errno == ECONNREFUSED || errno == ENOENT);
+}
+
 /* All of one line; `buf` keeps what comes after it. */
 struct lines {
 	int fd;

@@ -20,6 +20,10 @@
 int ask_find_mount(const char *dir, const char *mountinfo, char *out,
 		   size_t size, struct err *e);
 
+/* Is nobody there any more, neither worker nor supervisor, though the mount
+ * point may still be in the mount table? `point` as ask_find_mount gives it. */
+bool ask_is_dead(const char *point);
+
 /*
  * Sends {"verb": verb, ...args} (takes args over; may be NULL) to the mount
  * and gives each line but the last to `each`, which returns non-zero to stop.

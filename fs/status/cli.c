@@ -56,5 +56,16 @@ const struct cli_verb verbs_status[] = {
 		.details = "Bad blocks are forgotten and fetched again. Exit "
 			   "status 1 if that failed.",
 	},
+	{
+		.name = "upgrade",
+		.args = "DIR",
+		.summary = "Go on with the version that is installed now",
+		.run = upgrade_run,
+		.min_args = 1,
+		.max_args = 1,
+		.details = "Without unmounting: open files stay open, readers "
+			   "see a short pause. If the new\nversion does not "
+			   "run, the old one goes on.",
+	},
 	{0},
 };

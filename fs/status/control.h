@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * control.h - the worker's control socket: what `stagefs status`, list,
- * fetch, evict and verify talk to.
+ * fetch, evict, verify, why and upgrade talk to.
  *
  * A Unix stream socket, /run/stagefs/<16 hex>.sock (control_path). A client
  * sends one JSON object in one line, {"verb": "status"}, and gets one line
@@ -15,6 +15,7 @@
 #ifndef STAGEFS_FS_STATUS_CONTROL_H
 #define STAGEFS_FS_STATUS_CONTROL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -53,7 +54,12 @@ struct control_config {
 	/* Figures of other parts (the kernel's side); may be NULL. Fills at
 	 * most CONTROL_COUNTERS_MAX, returns how many. */
 	size_t (*counters)(void *ctx, struct control_counter *out);
+	/* Begins an upgrade: 0, and soon this process ends; or why not. May be
+	 * NULL. On a client's thread; may take seconds. */
+	int (*upgrade)(void *ctx, struct err *e);
 	void *ctx;
+	uint32_t starts; /* of workers for this mount, this one included */
+	bool fallback;	 /* it runs because the program of an upgrade did not */
 };
 
 int control_new(const struct control_config *cfg, struct control **ret,

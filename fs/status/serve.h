@@ -39,6 +39,7 @@ int serve_list(struct client *c, const json_t *request, struct err *e);
 int serve_fetch(struct client *c, const json_t *request, struct err *e);
 int serve_evict(struct client *c, const json_t *request, struct err *e);
 int serve_verify(struct client *c, const json_t *request, struct err *e);
+int serve_upgrade(struct client *c, const json_t *request, struct err *e);
 
 /*
  * Fetches what is missing of a version and waits for the end, with a line of

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -210,6 +211,25 @@ static json_t *others_json(const struct control_config *cfg)
 	return all;
 }
 
+static json_t *worker_json(const struct control_config *cfg)
+{
+	json_t *o = json_object();
+
+	put(o, "pid", (uint64_t)getpid());
+	put(o, "starts", cfg->starts);
+	json_object_set_new(o, "fallback", json_boolean(cfg->fallback));
+	return o;
+}
+
+int serve_upgrade(struct client *c, const json_t *request, struct err *e)
+{
+	const struct control_config *cfg = c->cfg;
+
+	(void)request;
+	return cfg->upgrade ? cfg->upgrade(cfg->ctx, e)
+			    : err_set(e, EOPNOTSUPP, "cannot be upgraded");
+}
+
 int serve_status(struct client *c, const json_t *request, struct err *e)
 {
 	const struct control_config *cfg = c->cfg;
@@ -220,6 +240,7 @@ int serve_status(struct client *c, const json_t *request, struct err *e)
 	put_text(o, "mount", cfg->mountpoint);
 	put_text(o, "name", cfg->name);
 	put_text(o, "version", STAGEFS_VERSION);
+	json_object_set_new(o, "worker", worker_json(cfg));
 	json_object_set_new(o, "sources", sources_json(cfg->sources));
 	json_object_set_new(o, "cache", cache_json(cfg->cache));
 	json_object_set_new(o, "catalog", catalog_json(cfg));

@@ -57,7 +57,7 @@ processes_left()
 	local p
 	for p in /proc/[0-9]*; do
 		case $(readlink "$p/exe" 2>/dev/null || :) in
-		"$STAGEFS_BUILD"/*) ;;
+		"$STAGEFS_BUILD"/* | "$T"/*) ;;
 		*) continue ;;
 		esac
 		tr '\0' '\n' < "$p/cmdline" 2>/dev/null |
