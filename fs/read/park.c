@@ -29,20 +29,20 @@ bool stream_engaged_locked(const struct stream *s)
  * same stored megabytes would have every image fetched in the end. What counts
  * is what was missing, or how far one went on reading in sequence.
  */
-void stream_note_read_locked(struct stream *s, uint64_t offset, uint32_t size,
+bool stream_note_read_locked(struct stream *s, uint64_t offset, uint32_t size,
 			     bool missed)
 {
-	uint64_t longest;
+	bool moved = runs_note(&s->runs, offset, size);
+	uint64_t longest = runs_longest(&s->runs);
 
 	version_touch(s->v); /* read just now, waited or not (C4) */
-	runs_note(&s->runs, offset, size);
-	longest = runs_longest(&s->runs);
 	if (missed)
 		s->engaged_bytes += size;
 	if (s->engaged_bytes < longest)
 		s->engaged_bytes = longest;
 	if (stream_engaged_locked(s) && !s->no_store)
 		fill_start_locked(s);
+	return moved;
 }
 
 /* Blocks that are neither in its hands nor in the file. */
@@ -111,12 +111,12 @@ static bool park(struct wait *w)
 {
 	struct stream *s = w->s;
 	uint64_t now = clock_mono_ns();
-	bool waits;
+	bool waits, moved = false;
 
 	lock_take(&s->lock);
 	collect_locked(s, w);
 	if (w->tries == 0)
-		stream_note_read_locked(s, w->offset, w->size, w->missing > 0);
+		moved = stream_note_read_locked(s, w->offset, w->size, w->missing > 0);
 	waits = must_wait(w);
 	if (waits && just_timed_out_locked(s, now)) {
 		w->error = -ETIMEDOUT;
@@ -133,9 +133,10 @@ static bool park(struct wait *w)
 		s->n_parked++;
 		COUNT(s->r, parked, 1);
 	}
-	lock_give(&s->lock);
-	if (waits)
+	/* Under the lock: after it both may be gone. */
+	if (waits || moved)
 		stream_ring(s);
+	lock_give(&s->lock);
 	return waits;
 }
 
@@ -364,7 +365,7 @@ bool stream_stored(struct stream *s, uint64_t offset, uint32_t size)
 {
 	uint64_t first = offset / s->block_bytes;
 	uint64_t end, last;
-	bool complete = version_complete(s->v), more;
+	bool complete = version_complete(s->v), moved;
 
 	if (size == 0 || offset >= s->size_bytes)
 		return true;
@@ -375,11 +376,10 @@ bool stream_stored(struct stream *s, uint64_t offset, uint32_t size)
 		    !version_has_all(s->v, first, last - first + 1))
 			return false;
 		lock_take(&s->lock);
-		stream_note_read_locked(s, offset, (uint32_t)(end - offset),
-					false);
-		more = s->n_windows < WINDOWS_MAX;
+		moved = stream_note_read_locked(
+			s, offset, (uint32_t)(end - offset), false);
 		lock_give(&s->lock);
-		if (more)
+		if (moved)
 			stream_ring(s);
 	} else {
 		version_touch(s->v);

@@ -108,7 +108,7 @@ static void cancel_all_locked(struct stream *s)
 	manifest_cancel_locked(s);
 }
 
-static void pump_stream(struct stream *s)
+void stream_look(struct stream *s)
 {
 	struct wait *ready = NULL;
 	uint64_t now = clock_mono_ns();
@@ -246,7 +246,7 @@ static void *pump_main(void *ctx)
 		quit = r->quit;
 		lock_give(&r->pump_lock);
 		if (s) {
-			pump_stream(s);
+			stream_look(s);
 			sweep(r, s);
 			stream_put(s);
 		} else if (quit) {

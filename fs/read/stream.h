@@ -173,12 +173,14 @@ void work_end(struct reader *r);
 bool reader_stopping(struct reader *r);
 /* May a line about its blocks go to the log? Not one for each of them. */
 bool stream_says_locked(uint64_t *said_ns);
+/* What the pump does with a stream that was rung. */
+void stream_look(struct stream *s);
 /* If not, what is under way for it is cancelled. */
 bool stream_wanted_locked(const struct stream *s);
 
 /* park.c */
-/* `missed`: not all of it was stored. */
-void stream_note_read_locked(struct stream *s, uint64_t offset, uint32_t size,
+/* `missed`: not all of it was stored. True: the pump may find more to do. */
+bool stream_note_read_locked(struct stream *s, uint64_t offset, uint32_t size,
 			     bool missed);
 /* Was it read enough to be wanted whole (R7)? */
 bool stream_engaged_locked(const struct stream *s);
