@@ -8,6 +8,9 @@
  * into pieces because one sendfile call sends a whole piece, as long as the
  * peer drains it, and meanwhile the loop's other connections wait.
  *
+ * Pieces that are not in memory are read by another thread first (warm.h),
+ * while the loop goes on; the connection waits in SENDING.
+ *
  * The buffer that hands pieces to evhttp has to be marked as one that drains
  * to a descriptor, else libevent reads or maps the file instead.
  */
@@ -15,6 +18,7 @@
 #include <event2/buffer.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -27,6 +31,8 @@
 
 #define PIECE_BYTES (2u << 20)
 #define BATCH_BYTES (16u << 20)
+/* Of a cold image the disk is given so much to do at a time. */
+#define AHEAD_BYTES (16u << 20)
 
 /* ---- pace -------------------------------------------------------------- */
 
@@ -48,6 +54,12 @@ static void apply_rate(struct conn *c)
 void data_end(struct conn *c)
 {
 	pacing_leave(c->loop->shared->pacing, &c->flow);
+	if (c->warming) {
+		__atomic_store_n(&c->warming->job.cancelled, true,
+				 __ATOMIC_RELAXED);
+		c->warming->conn = NULL;
+		c->warming = NULL;
+	}
 	object_put(c->object);
 	c->object = NULL;
 	c->left = 0;
@@ -58,10 +70,48 @@ void data_end(struct conn *c)
 
 static void on_drained(struct evhttp_connection *http, void *arg);
 
-static int add_batch(struct conn *c, struct evbuffer *buf)
+/* How much of the next batch can be sent without waiting for the disk. */
+static uint64_t hot_bytes(const struct conn *c)
 {
 	uint64_t batch = c->left < BATCH_BYTES ? c->left : BATCH_BYTES;
+	uint64_t hot = 0;
 
+	while (hot < batch) {
+		uint64_t n = batch - hot;
+
+		if (n > PIECE_BYTES)
+			n = PIECE_BYTES;
+		if (!warm_is_hot(c->object->fd, c->offset + hot, n))
+			break;
+		hot += n;
+	}
+	return hot;
+}
+
+/* Has the next piece read. -ENOMEM: it cannot. */
+static int warm_piece(struct conn *c, uint64_t n)
+{
+	struct data_warming *w = calloc(1, sizeof(*w));
+	uint64_t after = c->left - n;
+
+	if (!w)
+		return -ENOMEM;
+	w->job.fd = c->object->fd;
+	w->job.offset = c->offset;
+	w->job.n_bytes = n;
+	w->job.ahead_bytes = after < AHEAD_BYTES ? after : AHEAD_BYTES;
+	w->job.done = loop_warmed;
+	w->loop = c->loop;
+	w->conn = c;
+	w->object = c->object;
+	w->object->refs++;
+	c->warming = w;
+	warm_submit(c->loop->shared->warm, &w->job, c->class_);
+	return 0;
+}
+
+static int add_batch(struct conn *c, struct evbuffer *buf, uint64_t batch)
+{
 	c->left -= batch;
 	while (batch > 0) {
 		uint64_t n = batch < PIECE_BYTES ? batch : PIECE_BYTES;
@@ -76,11 +126,11 @@ static int add_batch(struct conn *c, struct evbuffer *buf)
 	return 0;
 }
 
-static void feed(struct conn *c)
+static void send_batch(struct conn *c, uint64_t batch)
 {
 	struct evbuffer *buf = c->loop->scratch;
 
-	if (add_batch(c, buf)) {
+	if (add_batch(c, buf, batch)) {
 		/* The head has promised more: only the end is honest. */
 		evbuffer_drain(buf, evbuffer_get_length(buf));
 		conn_cut(c);
@@ -91,10 +141,37 @@ static void feed(struct conn *c)
 		evhttp_send_reply_end(c->req);
 }
 
+static void feed(struct conn *c)
+{
+	uint64_t n = hot_bytes(c);
+
+	if (n == 0) {
+		n = c->left < PIECE_BYTES ? c->left : PIECE_BYTES;
+		if (warm_piece(c, n) == 0)
+			return;
+	}
+	send_batch(c, n);
+}
+
 static void on_drained(struct evhttp_connection *http, void *arg)
 {
 	(void)http;
 	feed(arg);
+}
+
+/* What was read may be gone again already, or be an error: it is sent all the
+ * same, or a busy machine would read one piece for ever. */
+void data_warmed(struct data_warming *w)
+{
+	struct conn *c = w->conn;
+	uint64_t n = w->job.n_bytes;
+
+	object_put(w->object);
+	free(w);
+	if (!c)
+		return;
+	c->warming = NULL;
+	send_batch(c, n);
 }
 
 static void send_data(struct conn *c)

@@ -190,6 +190,17 @@ void loop_reply(struct loop *l, struct desk_reply *r)
 	wake(l);
 }
 
+void loop_warmed(struct warm_job *job)
+{
+	struct loop *l = ((struct data_warming *)job)->loop;
+
+	lock_take(&l->lock);
+	job->next = l->warmed;
+	l->warmed = job;
+	lock_give(&l->lock);
+	wake(l);
+}
+
 void loop_quit(struct loop *l)
 {
 	lock_take(&l->lock);
@@ -198,7 +209,9 @@ void loop_quit(struct loop *l)
 	wake(l);
 }
 
-static struct desk_reply *take_mail(struct loop *l, bool *ret_quit)
+static struct desk_reply *take_mail(struct loop *l,
+				    struct warm_job **ret_warmed,
+				    bool *ret_quit)
 {
 	struct desk_reply *mail;
 
@@ -206,24 +219,38 @@ static struct desk_reply *take_mail(struct loop *l, bool *ret_quit)
 	mail = l->mail;
 	l->mail = NULL;
 	l->mail_end = &l->mail;
+	*ret_warmed = l->warmed;
+	l->warmed = NULL;
 	*ret_quit = l->quit;
 	return mail;
+}
+
+static void take_warmed(struct warm_job *jobs)
+{
+	while (jobs) {
+		struct data_warming *w = (struct data_warming *)jobs;
+
+		jobs = jobs->next;
+		data_warmed(w);
+	}
 }
 
 static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop *l = arg;
 	struct desk_reply *r, *next;
+	struct warm_job *warmed;
 	uint64_t count;
 	bool quit;
 
 	(void)what;
 	if (read(fd, &count, sizeof(count)) < 0)
 		return;
-	for (r = take_mail(l, &quit); r; r = next) {
+	for (r = take_mail(l, &warmed, &quit); r; r = next) {
 		next = r->next;
 		conn_reply(l, r);
 	}
+	take_warmed(warmed);
 	if (quit && !l->ending) {
 		l->ending = true;
 		listen_on(l, false);
@@ -310,6 +337,7 @@ void loop_free(struct loop *l)
 		next = r->next;
 		desk_reply_free(r);
 	}
+	take_warmed(l->warmed); /* their connections are gone */
 	free_event(l->wake);
 	free_event(l->adopt);
 	free_event(l->accept_again);

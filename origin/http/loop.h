@@ -30,6 +30,7 @@
 #include "origin/http/objects.h"
 #include "origin/http/pacing.h"
 #include "origin/http/route.h"
+#include "origin/http/warm.h"
 
 /* Heads: ours are a few hundred bytes. */
 #define LOOP_HEAD_MAX_BYTES (32u << 10)
@@ -43,6 +44,7 @@ struct loop_shared {
 	struct desk *desk;
 	struct pacing *pacing;
 	struct metrics *metrics;
+	struct warm *warm;
 	unsigned max_connections;
 	unsigned n_loops;
 	struct loop **loop;
@@ -87,6 +89,17 @@ struct conn {
 	uint64_t offset, left;
 	struct pacing_flow flow;
 	uint64_t applied_bps; /* as the kernel was told */
+	struct data_warming *warming; /* its next piece is being read */
+};
+
+/* Made by a connection's loop, and ended by it, whatever became of the
+ * connection. */
+struct data_warming {
+	struct warm_job job; /* first */
+	struct loop *loop;
+	/* The loop's alone: */
+	struct conn *conn; /* NULL: it is gone */
+	struct object *object; /* a reference */
 };
 
 struct loop {
@@ -99,6 +112,7 @@ struct loop {
 
 	struct lock lock; /* the mailbox */
 	struct desk_reply *mail, **mail_end;
+	struct warm_job *warmed;
 	bool quit;
 
 	/* The thread's own. */
@@ -121,10 +135,13 @@ int loop_start(struct loop_shared *shared, unsigned index,
 	       struct err *e);
 /* Takes the reply. Any thread. */
 void loop_reply(struct loop *l, struct desk_reply *r);
+/* The job of a data_warming is done. Any thread. */
+void loop_warmed(struct warm_job *job);
 /* Finishes what is nearly done, then ends. Any thread. */
 void loop_quit(struct loop *l);
 void loop_join(struct loop *l);
-/* After all are joined: each looks at the others' counts. NULL is fine. */
+/* After all are joined, for each looks at the others' counts, and after
+ * warm_free. NULL is fine. */
 void loop_free(struct loop *l);
 
 /* A connection ended: there may be room for another. On its thread. */
@@ -157,5 +174,7 @@ void data_answer(struct conn *c);
 void data_pace(struct conn *c);
 /* The request is over, however it ended. */
 void data_end(struct conn *c);
+/* Its piece was read, or is not wanted any more. Frees it. */
+void data_warmed(struct data_warming *w);
 
 #endif

@@ -105,6 +105,8 @@ int http_server_start(const struct http_config *c, struct http_server **ret,
 	r = listen_open(c->listen, s->listen_fd, &s->n_listen_fds, e);
 	if (!r)
 		r = start_desk(s, c, e);
+	if (!r && (r = warm_new(&s->shared.warm)))
+		err_set(e, -r, "cannot start threads: %s", strerror(-r));
 	if (!r)
 		r = start_loops(s, thread_count(c->n_threads), e);
 	if (r) {
@@ -134,6 +136,7 @@ void http_server_stop(struct http_server *s)
 	for (unsigned i = 0; i < s->shared.n_loops; i++)
 		if (s->shared.loop[i])
 			loop_join(s->shared.loop[i]);
+	warm_free(s->shared.warm);
 	for (unsigned i = 0; i < s->shared.n_loops; i++)
 		loop_free(s->shared.loop[i]);
 	desk_free(s->shared.desk);
