@@ -275,3 +275,17 @@ has_image() { [ -e "$T/$1/$2" ]; }
 
 # image_is NAME IMAGE STATE
 image_is() { [ "$(getfattr --absolute-names --only-values -n user.stagefs.state "$T/$1/$2")" = "$3" ]; }
+
+# metric NAME FIGURE: "stagefs_FIGURE" of `stagefs status --metrics`.
+metric() { "$STAGEFS_BIN" status --metrics "$T/$1" | awk -v f="stagefs_$2" '$1 == f { print $2 }'; }
+
+# kill_worker NAME: kill -9; returns when its successor serves.
+kill_worker()
+{
+	local old
+	old=$(worker_pid "$1")
+	kill -9 "$old"
+	eventually 30 worker_is_not "$1" "$old"
+	eventually 30 status_of "$1" .name
+}
+worker_is_not() { [ -n "$(worker_pid "$1")" ] && [ "$(worker_pid "$1")" != "$2" ]; }
