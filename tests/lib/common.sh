@@ -108,6 +108,7 @@ case_end()
 			[ -s "$p" ] && { echo "--- $(basename "$p")"; tail -n 40 "$p"; }
 		done
 	fi
+	mountpoint -q "$T" && umount "$T" # share.sh
 	rm -rf "$T"
 	exit $status
 }

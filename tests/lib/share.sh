@@ -16,30 +16,58 @@ done
 
 SHARE_CONF=$TOP/packaging/share
 SHARE_PID=
+# What is mounted and unmounted below $T is so for the servers too.
+mount --bind "$T" "$T"
+mount --make-private "$T"
+mount --make-shared "$T"
+
+# Runs as the first process in there.
+share_inside() # CASE'S FOLDER
+{
+	local point d
+	# A copy of another case's mount would keep its worker alive.
+	awk -v t="$1/" '$5 ~ /\/stagefs-case\./ && index($5 "/", t) != 1 { print $5 }' \
+		/proc/self/mountinfo | sort -r |
+		while read -r point; do umount -l "$(printf %b "$point")"; done
+	ip link set lo up
+	for d in /run /var/lib/nfs /var/lib/samba /var/cache/samba \
+		/var/log/samba /var/log/ganesha; do
+		[ ! -d $d ] || mount -t tmpfs -o mode=755 tmpfs $d
+	done
+	mkdir -p /run/rpcbind /run/samba /run/ganesha /var/lib/nfs/ganesha \
+		/var/lib/samba/private
+	touch "$1/share.there"
+	exec sleep infinity
+}
 
 # share_start MOUNT: the network, for a mount at $T/MOUNT that is there.
 share_start()
 {
 	SHARED=$T/$1
 	chmod 711 "$T" # guests are nobody
-	# umount outside has to be one inside. Where / is not shared it is not,
-	# and a copy of another case's mount would keep its worker alive.
-	unshare --net --mount --propagation slave bash -c "
-		awk -v t='$T/' '\$5 ~ /\/stagefs-case\./ &&
-				index(\$5, t) != 1 { print \$5 }' \
-			/proc/self/mountinfo | sort -r | xargs -r -n 1 umount -l
-		ip link set lo up
-		for d in /run /var/lib/nfs /var/lib/samba /var/cache/samba \
-			/var/log/samba /var/log/ganesha; do
-			[ ! -d \$d ] || mount -t tmpfs -o mode=755 tmpfs \$d
-		done
-		mkdir -p /run/rpcbind /run/samba /run/ganesha \
-			/var/lib/nfs/ganesha /var/lib/samba/private
-		touch $T/share.there
-		exec sleep infinity" &
+	unshare --net --mount --propagation slave \
+		bash -c "$(declare -f share_inside); share_inside '$T'" &
 	SHARE_PID=$!
 	PIDS+=("$SHARE_PID")
 	eventually 10 test -e "$T/share.there"
+}
+
+# end_server NAME: of one begun with in_share_bg.
+end_server()
+{
+	local pid=${1^^}_PID
+	kill "${!pid}"
+	wait "${!pid}" || :
+}
+
+# share_end: the servers let the mount go.
+share_end()
+{
+	local name pid
+	for name in ganesha smbd; do
+		pid=${name^^}_PID
+		[ -z "${!pid:-}" ] || end_server $name
+	done
 }
 
 # in_share COMMAND...: as a station would, and as the servers do.

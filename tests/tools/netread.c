@@ -33,7 +33,7 @@
 #include <libsmbclient.h>
 #include <nfsc/libnfs.h>
 
-#define CLIENTS_MAX 64
+#define CLIENTS_MAX 512
 #define LATER_MS 300
 #define SMB_TIMEOUT_MS 60000 /* as long as Windows waits; it has 20000 */
 

@@ -51,4 +51,5 @@ eight v3
 eight smb
 eight v4 smb v3
 equal "$(status_of m .reads.failed)" 0
+share_end
 umount_fs m

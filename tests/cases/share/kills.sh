@@ -55,4 +55,5 @@ for name in "${readers[@]}"; do
 	say "$name: $(cat "$T/$name.log" | xargs)"
 done
 same_bytes "$T/cold" "$T/m/cold"
+share_end
 umount_fs m

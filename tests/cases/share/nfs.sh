@@ -68,4 +68,5 @@ for v in 4 3; do
 	eventually 10 no_read $v "win11/new$v"
 	eventually 10 lists $v win11 'base.wim'
 done
+share_end
 umount_fs m

@@ -80,4 +80,5 @@ for what in 'put /etc/passwd new' 'del boot.iso' 'mkdir d' 'rename boot.iso b'; 
 	denied "$what" MEDIA_WRITE_PROTECTED
 done
 equal "$(smb ls | grep -cE "^  (win11|boot.iso|changes|far) ")" 4
+share_end
 umount_fs m

@@ -49,4 +49,5 @@ done
 smb_read cold | cmp - "$T/cold"
 kill -USR1 "$SMB_PID"
 wait "$SMB_PID" || fail "a stored image over SMB: $(cat "$T/smb.log")"
+share_end
 umount_fs m
