@@ -131,6 +131,22 @@ A name.
 .Sh SEE ALSO
 .Xr mount 8
 '''
+EXPORT = r'''.Dd November 23, 2026
+.Dt STAGEFS-EXPORT 7
+.Os stagefs
+.Sh NAME
+.Nm stagefs-export
+.Nd shares
+.Sh DESCRIPTION
+.Bl -tag -width Ds
+.It Li Protocols = 3, 4 , Name = VFS
+Two of them.
+.It Li read only = yes
+One.
+.It Li ro
+.It Li fsid=115
+.El
+'''
 OPTIONS = 'static struct x t[] = {\n\t{"name", KIND_NAME, 1},\n};\n'
 MORE_TREE = {
     'CMakeLists.txt': 'project(stagefs VERSION 0.1.0 LANGUAGES C)\n',
@@ -138,6 +154,11 @@ MORE_TREE = {
     'packaging/debian/control': CONTROL,
     'packaging/debian/changelog': 'stagefs (0.1.0) unstable; urgency=low\n',
     'man/stagefs.8': MDOC, 'fs/options.c': OPTIONS,
+    'man/stagefs-export.7': EXPORT,
+    'packaging/share/exports': '# x\n/images *(ro,fsid=115)\n',
+    'packaging/share/ganesha.conf':
+        'E {\n\tProtocols = 3, 4;\n\tF {\n\t\tName = VFS;\n\t}\n}\n',
+    'packaging/share/smb.conf': '# x\n[images]\n\tread only = yes\n',
 }
 MORE = [
     ('debian', 'packaging/debian/control', '', '', None),
@@ -153,6 +174,12 @@ MORE = [
     ('man', 'man/stagefs.8', '.Xr mount 8', '.Xr stagefs-x 8', 'not there'),
     ('man', 'man/stagefs.8', '.It Cm name=', '.It Cm nam=', 'mount options'),
     ('man', 'fs/options.c', '"name"', '"other"', 'mount options'),
+    ('man', 'packaging/share/exports', ',fsid', ',crossmnt,fsid',
+     "'crossmnt' is not explained"),
+    ('man', 'packaging/share/ganesha.conf', 'VFS', 'GPFS',
+     "'Name = GPFS' is not explained"),
+    ('man', 'packaging/share/smb.conf', '= yes', '= no',
+     "'read only = no' is not explained"),
 ]
 
 

@@ -21,9 +21,13 @@ cat > "$T/expected" <<END
 644 $prefix/lib/sysusers.d/stagefs.conf
 644 $prefix/lib/tmpfiles.d/stagefs-origin.conf
 644 $prefix/lib/tmpfiles.d/stagefs.conf
+644 $prefix/share/doc/stagefs/examples/exports
+644 $prefix/share/doc/stagefs/examples/ganesha.conf
 644 $prefix/share/doc/stagefs/examples/images.mount
+644 $prefix/share/doc/stagefs/examples/smb.conf
 644 $prefix/share/doc/stagefs/examples/stagefs-origin.default
 644 $prefix/share/man/man5/stagefs-cache.5
+644 $prefix/share/man/man7/stagefs-export.7
 644 $prefix/share/man/man7/stagefs-protocol.7
 644 $prefix/share/man/man8/mount.stagefs.8
 644 $prefix/share/man/man8/stagefs-origin.8

@@ -29,6 +29,9 @@ grep -q 'stream: \[::$DATA\], 30000000 bytes' "$T/info" || fail "$(cat "$T/info"
 # The capacity is the size of the drive that a station sees.
 [[ $(smb ls) =~ $((1 << 20))' blocks of size 1024' ]] || fail "$(smb ls)"
 
+# Windows does not care for case.
+netread -n 3 "$T/a" "$(smb_url WIN11/Base.WIM)"
+
 # Cold, then cached, from front to back and at random.
 reads_as boot.iso "$T/b" || fail "boot.iso"
 for bytes in 65536 262144 1048576; do
