@@ -218,7 +218,7 @@ static struct taken *load(const char *path, size_t *ret_n)
 int main(int argc, char **argv)
 {
 	const char *verb = argc < 4 ? "" : argv[1];
-	struct taken *all;
+	static struct taken *all; /* to the end */
 	size_t n = 0;
 	int mount;
 
