@@ -19,6 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/utf8.h"
+
 #define OPTIONS_MAX 64
 
 static const struct cli_option table_option[] = {
@@ -136,11 +138,17 @@ static int help(const struct run *run)
 
 /* ---- errors ------------------------------------------------------------ */
 
-static void complain(const struct cli_context *c, const char *fmt, va_list ap)
+/* One line, whatever was typed. */
+static void complain(const struct cli_context *c, const char *after,
+		     const char *fmt, va_list ap)
 {
+	char text[4096];
+
+	if (vsnprintf(text, sizeof(text), fmt, ap) < 0)
+		*text = 0;
+	utf8_clean(text);
 	fflush(stdout);
-	fprintf(stderr, "%s: ", c->program);
-	vfprintf(stderr, fmt, ap);
+	fprintf(stderr, "%s: %s%s\n", c->program, text, after);
 }
 
 int cli_fail(const struct cli_context *c, const char *fmt, ...)
@@ -148,20 +156,20 @@ int cli_fail(const struct cli_context *c, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	complain(c, fmt, ap);
+	complain(c, "", fmt, ap);
 	va_end(ap);
-	fputc('\n', stderr);
 	return 1;
 }
 
 int cli_usage(const struct cli_context *c, const char *fmt, ...)
 {
+	char see[sizeof(run_of(c)->path) + 32];
 	va_list ap;
 
+	snprintf(see, sizeof(see), " (see `%s --help`)", run_of(c)->path);
 	va_start(ap, fmt);
-	complain(c, fmt, ap);
+	complain(c, see, fmt, ap);
 	va_end(ap);
-	fprintf(stderr, " (see `%s --help`)\n", run_of(c)->path);
 	return 2;
 }
 

@@ -9,12 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/names.h"
 #include "common/progress.h"
 #include "common/units.h"
 #include "fs/status/ask.h"
 #include "fs/status/verbs.h"
 
-#define NOT_UTF8 "no image has a name that is no UTF-8"
 
 /* ---- list -------------------------------------------------------------- */
 
@@ -123,15 +123,28 @@ static int fetch_line(void *ctx, const json_t *line)
 	return 0;
 }
 
+/* The second word, if it is there. 0, or the exit status. */
+static int check_name(const struct cli_context *c)
+{
+	struct err e;
+
+	if (c->n_args < 2 || name_check_image(c->arg[1], &e) == 0)
+		return 0;
+	return cli_usage(c, "%s", e.text);
+}
+
 int fetch_run(struct cli_context *c)
 {
-	json_t *args = json_pack("{s:s}", "name", c->arg[1]);
 	struct bar b = {0};
+	json_t *args;
 	struct err e;
-	int r;
+	int r = check_name(c);
 
+	if (r)
+		return r;
+	args = json_pack("{s:s}", "name", c->arg[1]);
 	if (!args)
-		return cli_fail(c, NOT_UTF8);
+		return cli_fail(c, "out of memory");
 	r = ask_mount(c->arg[0], "fetch", args, fetch_line, &b, &e);
 	progress_free(b.p);
 	return r ? cli_fail(c, "%s", e.text) : 0;
@@ -157,12 +170,16 @@ static int evict_line(void *ctx, const json_t *line)
 
 int evict_run(struct cli_context *c)
 {
-	json_t *args = json_pack("{s:s,s:b}", "name", c->arg[1], "force",
-				 cli_flag(c, "force"));
+	json_t *args;
 	struct err e;
+	int r = check_name(c);
 
+	if (r)
+		return r;
+	args = json_pack("{s:s,s:b}", "name", c->arg[1], "force",
+			 cli_flag(c, "force"));
 	if (!args)
-		return cli_fail(c, NOT_UTF8);
+		return cli_fail(c, "out of memory");
 	return ask_mount(c->arg[0], "evict", args, evict_line, NULL, &e)
 		       ? cli_fail(c, "%s", e.text) : 0;
 }
@@ -203,14 +220,17 @@ static int verify_line(void *ctx, const json_t *line)
 
 int verify_run(struct cli_context *c)
 {
-	json_t *args = c->n_args > 1 ? json_pack("{s:s}", "name", c->arg[1])
-				     : NULL;
 	struct bar b = {0};
+	json_t *args = NULL;
 	struct err e;
-	int r, printed;
+	int r = check_name(c), printed;
 
+	if (r)
+		return r;
+	if (c->n_args > 1)
+		args = json_pack("{s:s}", "name", c->arg[1]);
 	if (c->n_args > 1 && !args)
-		return cli_fail(c, NOT_UTF8);
+		return cli_fail(c, "out of memory");
 	r = table_new("images", verify_columns, &c->table, &b.table, &e);
 	if (r) {
 		json_decref(args);

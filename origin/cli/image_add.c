@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/names.h"
 #include "common/units.h"
 #include "origin/cli/verbs.h"
 #include "origin/store/image.h"
@@ -74,6 +75,8 @@ int image_add_run(struct cli_context *c)
 	if (!a.name)
 		return cli_usage(c, "--name is missing: under which name shall "
 				 "servers show it?");
+	if (name_check_image(a.name, &e))
+		return cli_usage(c, "%s", e.text);
 	r = parse_keep(c, &a.keep_s);
 	if (!r)
 		r = verb_open_store(c, &s, &db);

@@ -7,6 +7,8 @@
 
 #include "common/units.h"
 #include "origin/cli/verbs.h"
+#include "origin/servers/servers.h"
+#include "origin/store/store.h"
 
 #define LAST_DEFAULT 100
 
@@ -23,11 +25,25 @@ static const struct table_column columns[] = {
 	{0},
 };
 
+/* No line may mean that nothing happened, or that the name is mistyped. */
+static int check_names(struct db *db, const struct cli_context *c,
+		       struct err *e)
+{
+	const char *server = cli_value(c, "server");
+	const char *image = cli_value(c, "image");
+	struct server s;
+	struct node n;
+	int r = server ? servers_get(db, server, &s, e) : 0;
+
+	return !r && image ? node_find(db, image, &n, e) : r;
+}
+
 /* A filter that is not given is NULL (or 0) and lets all lines pass. */
 static int fill(struct db *db, struct table *t, const struct cli_context *c,
 		int64_t order, int64_t last, struct err *e)
 {
 	struct sqlite3_stmt *q;
+	bool any = false;
 	int r;
 
 	r = db_query(db, &q, e,
@@ -44,6 +60,7 @@ static int fill(struct db *db, struct table *t, const struct cli_context *c,
 	while ((r = db_next(db, q, e)) == 1) {
 		void *row = table_row(t);
 
+		any = true;
 		table_time(t, row, COL_TIME, db_col_int(q, 1));
 		table_text(t, row, COL_EVENT, db_col_text(q, 2));
 		if (!db_col_null(q, 3))
@@ -55,7 +72,7 @@ static int fill(struct db *db, struct table *t, const struct cli_context *c,
 		table_text(t, row, COL_TEXT, db_col_text(q, 6));
 	}
 	db_done(q);
-	return r;
+	return !r && !any ? check_names(db, c, e) : r;
 }
 
 /* A positive count in decimal digits. */

@@ -7,6 +7,7 @@
  * made, checked and looked at while no daemon runs.
  */
 #include "origin/cli/plan.h"
+#include "origin/servers/servers.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -225,8 +226,11 @@ static size_t choose(const struct view *v, const char *server, bool all,
 	return n;
 }
 
-static int list_view(struct cli_context *c, const struct view *v)
+static int list_view(struct cli_context *c, struct db *db,
+		     const struct view *v)
 {
+	const char *server = cli_value(c, "server");
+	struct server known;
 	struct listed *l = calloc(v->in.n_wants + 1, sizeof(*l));
 	struct table *t;
 	struct err e;
@@ -239,9 +243,15 @@ static int list_view(struct cli_context *c, const struct view *v)
 		free(l);
 		return cli_usage(c, "%s", e.text);
 	}
-	n = choose(v, cli_value(c, "server"), cli_flag(c, "dates"), l);
+	n = choose(v, server, cli_flag(c, "dates"), l);
 	for (size_t i = 0; i < n; i++)
 		list_row(t, c->table.json, v, l[i].want);
+	/* An empty plan and a mistyped name look the same. */
+	if (n == 0 && server && servers_get(db, server, &known, &e)) {
+		table_free(t);
+		free(l);
+		return cli_fail(c, "%s", e.text);
+	}
 	r = table_print(t);
 	table_free(t);
 	free(l);
@@ -258,7 +268,7 @@ static int run_list(struct cli_context *c)
 		return r;
 	r = plan_view(c, db, 0, &v);
 	if (!r) {
-		r = list_view(c, v);
+		r = list_view(c, db, v);
 		view_free(v);
 	}
 	db_close(db);

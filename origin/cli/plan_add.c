@@ -268,28 +268,45 @@ static int import_line(struct db *db, char *line, bool force, int64_t now_s,
 	return r;
 }
 
+/* A line without its end: 1, 0 behind the last one, -EINVAL. fgets would let
+ * a NUL hide what follows it. */
+static int import_next(FILE *f, char line[LINE_MAX_BYTES], struct err *e)
+{
+	size_t n = 0;
+	int ch = 0;
+
+	while ((ch = getc_unlocked(f)) != EOF && ch != '\n') {
+		if (ch == '\0')
+			return err_set(e, EINVAL, "not a line of text");
+		if (n == LINE_MAX_BYTES - 1)
+			return err_set(e, EINVAL, "longer than %d characters",
+				       LINE_MAX_BYTES - 1);
+		line[n++] = (char)ch;
+	}
+	if (n > 0 && line[n - 1] == '\r')
+		n--;
+	line[n] = '\0';
+	return n > 0 || ch != EOF;
+}
+
 static int import_read(struct db *db, FILE *f, const char *name, bool force,
 		       struct import *im, struct err *e)
 {
 	char line[LINE_MAX_BYTES];
 	int64_t now = clock_unix_s();
-	int r = 0;
+	int r = 1;
 
-	for (unsigned n = 1; !r && fgets(line, sizeof(line), f); n++) {
-		size_t len = strcspn(line, "\r\n");
-
-		if (len == sizeof(line) - 1)
-			r = err_set(e, EINVAL, "longer than %d characters",
-				    LINE_MAX_BYTES - 2);
-		line[len] = '\0';
-		if (!r && *line && *line != '#')
-			r = import_line(db, line, force, now, im, e);
-		if (r)
-			err_prefix(e, -r, "%s, line %u", name, n);
+	for (unsigned n = 1; r > 0; n++) {
+		r = import_next(f, line, e);
+		if (r > 0 && *line && *line != '#' &&
+		    import_line(db, line, force, now, im, e))
+			r = -EINVAL;
+		if (r < 0)
+			return err_prefix(e, EINVAL, "%s, line %u", name, n);
 	}
-	if (!r && ferror(f))
-		r = err_set(e, EIO, "%s cannot be read", name);
-	return r;
+	if (ferror(f))
+		return err_set(e, EIO, "%s cannot be read", name);
+	return 0;
 }
 
 static int import_add(struct cli_context *c, struct db *db, struct import *im)

@@ -79,6 +79,7 @@ int ingest_open(const char *file, uint64_t *ret_size, struct err *e)
 {
 	CLEAN_FD int fd = -1;
 	struct stat st;
+	char byte;
 
 	/* First: opening a device or a pipe could do something. */
 	if (stat(file, &st))
@@ -94,6 +95,10 @@ int ingest_open(const char *file, uint64_t *ret_size, struct err *e)
 		return err_set(e, EFBIG, "%s: images may have %llu bytes at "
 			       "most", file,
 			       (unsigned long long)STAGEFS_IMAGE_MAX_BYTES);
+	/* Those of /proc say 0 and are made as they are read. */
+	if (st.st_size == 0 && pread(fd, &byte, 1, 0) > 0)
+		return err_set(e, EINVAL, "%s does not say how large it is: "
+			       "add a copy of it", file);
 	posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 	*ret_size = (uint64_t)st.st_size;
 	return TAKE_FD(fd);
