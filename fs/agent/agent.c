@@ -32,6 +32,42 @@ void agent_sleep_until(struct agent *a, struct wait_cond *c, uint64_t ns)
 			break;
 }
 
+bool agent_doubt(struct agent *a, size_t source)
+{
+	size_t n = sources_count(a->cfg.sources);
+	uint32_t all = (uint32_t)((UINT64_C(1) << n) - 1);
+	uint32_t bit = UINT32_C(1) << source;
+	bool news;
+
+	LOCK_SCOPE(&a->lock);
+	news = !(a->doubted & bit) && (a->doubted | bit) != all;
+	if (!a->doubted)
+		a->doubted_until_ns = clock_mono_ns() +
+				      REFUSED_RETRY_S * NS_PER_S;
+	a->doubted |= bit;
+	return news;
+}
+
+static int pick(struct agent *a, struct ask *q)
+{
+	uint64_t now = clock_mono_ns();
+	uint32_t doubted;
+	int r;
+
+	lock_take(&a->lock);
+	if (now >= a->doubted_until_ns)
+		a->doubted = 0;
+	doubted = a->doubted;
+	lock_give(&a->lock);
+	r = sources_pick_except(a->cfg.sources, NULL, doubted, false, now,
+				&q->source, &q->when_ns);
+	/* One whose catalog is too old still has orders. */
+	if (r && doubted)
+		r = sources_pick(a->cfg.sources, NULL, now, &q->source,
+				 &q->when_ns);
+	return r;
+}
+
 /* A 5xx says that this origin cannot do it now; another may. */
 int agent_ask(struct agent *a, struct ask *q, struct http_answer *ret,
 	      struct err *e)
@@ -50,10 +86,9 @@ int agent_ask(struct agent *a, struct ask *q, struct http_answer *ret,
 	size_t i;
 	int r;
 
-	r = sources_pick(a->cfg.sources, NULL, clock_mono_ns(), &i,
-			 &q->when_ns);
-	if (r)
+	if (pick(a, q))
 		return err_set(e, EAGAIN, "no origin may be asked just now");
+	i = q->source;
 	snprintf(url, sizeof(url), "%s%s", sources_url(a->cfg.sources, i),
 		 q->path);
 	call.url = url;

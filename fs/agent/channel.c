@@ -118,7 +118,7 @@ static int take_page(struct channel *ch, struct http_answer *ans, bool *more,
 }
 
 static int ask_page(struct channel *ch, struct http_answer *ret,
-		    struct err *e)
+		    size_t *ret_source, struct err *e)
 {
 	struct catalog *cat = ch->a->cfg.catalog;
 	uint64_t since = catalog_next(cat), revision = catalog_revision(cat);
@@ -141,35 +141,49 @@ static int ask_page(struct channel *ch, struct http_answer *ret,
 	r = agent_ask(ch->a, &q, ret, e);
 	if (r)
 		ch->when_ns = q.when_ns;
+	*ret_source = q.source;
 	return r;
 }
 
-/* 0; > 0: refused (errno), said and noted; -errno: the exchange failed. */
-static int sync_catalog(struct channel *ch)
+/* 0; > 0: refused (errno), of *ret_source; -errno: the exchange failed. */
+static int ask_pages(struct channel *ch, size_t *ret_source, struct err *e)
 {
-	struct agent *a = ch->a;
-	struct err e = {""};
 	bool more = true;
 	int r = 0;
 
 	while (more && !r) {
 		struct http_answer ans;
 
-		r = ask_page(ch, &ans, &e);
+		r = ask_page(ch, &ans, ret_source, e);
 		if (r)
 			break;
-		r = take_page(ch, &ans, &more, &e);
+		r = take_page(ch, &ans, &more, e);
 		http_answer_clear(&ans);
 	}
-	ch->sync_again_ns = 0;
 	if (r > 0) {
-		lock_take(&a->lock);
-		a->stats.catalog_refused++;
-		lock_give(&a->lock);
-		note_refusal(a, "catalog", &e);
+		lock_take(&ch->a->lock);
+		ch->a->stats.catalog_refused++;
+		lock_give(&ch->a->lock);
+		note_refusal(ch->a, "catalog", e);
+	}
+	return r;
+}
+
+/* The same, of all sources; said and noted. */
+static int sync_catalog(struct channel *ch)
+{
+	struct agent *a = ch->a;
+	struct err e = {""};
+	size_t source;
+	int r;
+
+	do
+		r = ask_pages(ch, &source, &e);
+	while (r > 0 && agent_doubt(a, source));
+	ch->sync_again_ns = 0;
+	if (r > 0)
 		ch->sync_again_ns = clock_mono_ns() +
 				    REFUSED_RETRY_S * NS_PER_S;
-	}
 	note_sync(a, r > 0 ? -r : r, r > 0, &e);
 	return r;
 }
@@ -260,7 +274,7 @@ static int poll_orders(struct channel *ch)
 		a->stats.orders_refused++;
 		lock_give(&a->lock);
 		note_refusal(a, "orders", &e);
-		return 1;
+		return agent_doubt(a, q.source) ? -EPROTO : 1;
 	}
 	/* First the catalog: an order may be for what is new in it. */
 	if (orders.catalog_revision != ch->revision ||

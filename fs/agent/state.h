@@ -78,6 +78,9 @@ struct agent {
 	struct work *queue, **queue_end;
 	unsigned n_open, n_ended;
 
+	uint32_t doubted; /* sources whose answer was refused: a bit each */
+	uint64_t doubted_until_ns;
+
 	struct dirty *dirty; /* ids whose descriptor may have changed */
 	bool need_full, dirty_head;
 
@@ -101,6 +104,7 @@ struct ask {
 	size_t body_n, max_bytes;
 	uint32_t timeout_ms;
 	uint64_t when_ns; /* of -EAGAIN: no source may be asked before */
+	size_t source;	  /* that was asked */
 };
 
 /*
@@ -110,6 +114,11 @@ struct ask {
  */
 int agent_ask(struct agent *a, struct ask *q, struct http_answer *ret,
 	      struct err *e);
+/*
+ * What this source answered was refused: others are asked for a while, if any
+ * of them answers. False if that is no news, or there are no others.
+ */
+bool agent_doubt(struct agent *a, size_t source);
 bool agent_stopping(struct agent *a);
 /* Sleeps until then, or until stopping or a wake. */
 void agent_sleep_until(struct agent *a, struct wait_cond *c, uint64_t ns);
