@@ -170,6 +170,14 @@ static void later(struct fetch *f, uint64_t when_ns)
 		f->wait_until_ns = when_ns;
 }
 
+static int pick(struct fetch *f, const struct task *t, uint32_t skip,
+		struct choice *c, uint64_t *ret_when_ns)
+{
+	return sources_pick_except(f->sources, t->digest, skip,
+				   t->class_ == CLASS_DEMAND, f->now_ns,
+				   &c->source, ret_when_ns);
+}
+
 /* Can this one go now? */
 static bool choose_one_locked(struct fetch *f, struct task *t, struct choice *c)
 {
@@ -180,9 +188,11 @@ static bool choose_one_locked(struct fetch *f, struct task *t, struct choice *c)
 		later(f, t->not_before_ns);
 		return false;
 	}
-	r = sources_pick_except(f->sources, t->digest, t->absent,
-				t->class_ == CLASS_DEMAND, f->now_ns,
-				&c->source, &when_ns);
+	r = pick(f, t, t->absent | t->useless, c, &when_ns);
+	if (r && t->useless) { /* the next round */
+		t->useless = 0;
+		r = pick(f, t, t->absent, c, &when_ns);
+	}
 	if (r == -EAGAIN) {
 		later(f, when_ns);
 		return false;

@@ -6,7 +6,7 @@
  * The back-off of a source is shared by all versions and ends with the first
  * answer that is good; a version that the source cannot give needs one of its
  * own, or it would be asked for without end. That one starts when every source
- * had its chance.
+ * had its chance: one that answered in vain is passed over until then.
  */
 #include "common/clock.h"
 #include "common/log.h"
@@ -24,7 +24,7 @@ const char *outcome_why(const struct slot *s, CURLcode code)
 		return NULL;
 	case FAULT_STATUS:
 	case FAULT_RANGE:
-		return s->error;
+		return s->said;
 	case FAULT_ENCODED:
 		return "it compressed the data";
 	case FAULT_LONG:
@@ -114,13 +114,23 @@ static void say(const struct slot *s, CURLcode code, const char *why)
 	log_warn("fetch", "%s: %s: not used, asking again", url, why);
 }
 
+/* Something came: it is there, whatever it said. */
+static bool answered(const struct slot *s)
+{
+	return s->header_bytes > 0;
+}
+
 /* What the source is told about how it did. */
 static void judge(struct slot *s, CURLcode code, const char *why)
 {
 	struct fetch *f = s->f;
 
 	if (why) {
-		sources_failed(f->sources, s->source, f->now_ns, why);
+		if (answered(s))
+			sources_useless(f->sources, s->source,
+					s->task->digest, f->now_ns, why);
+		else
+			sources_failed(f->sources, s->source, f->now_ns, why);
 		say(s, code, why);
 	} else if (s->fault == FAULT_ABSENT) {
 		sources_worked(f->sources, s->source, f->now_ns);
@@ -140,6 +150,8 @@ void outcome_note_locked(struct slot *s, CURLcode code, const char *why)
 	count_locked(s, code);
 	if (s->fault == FAULT_ABSENT)
 		t->absent |= UINT32_C(1) << s->source;
+	if (why && answered(s))
+		t->useless |= UINT32_C(1) << s->source;
 	if (why || s->fault == FAULT_MEMORY)
 		back_off_locked(t, s->f->now_ns);
 }

@@ -38,6 +38,7 @@
 #define LIES_FORGET_NS (600 * NS_PER_S)
 #define SECOND_CHANCE_NS (10 * NS_PER_S)
 #define FAILS_UNREACHABLE 2
+#define USELESS_AVOID_NS (30 * NS_PER_S)
 
 struct source {
 	char url[256]; /* set once */
@@ -47,6 +48,9 @@ struct source {
 	bool on_trial;
 	uint64_t retry_ns, since_ns;
 	uint64_t requests, failures, bad_blocks;
+	struct digest useless; /* the last version answered in vain */
+	uint64_t useless_ns;   /* when that was, 0: never */
+	bool has_useless;      /* and nothing has worked since */
 	char why[160];
 };
 
@@ -310,6 +314,15 @@ static void use_locked(struct source *o, uint64_t now_ns)
 	o->requests++;
 }
 
+/* Lately. Another source is better, if there is one. */
+static bool in_vain(const struct source *o, const struct digest *digest,
+		    uint64_t now_ns)
+{
+	return digest && o->useless_ns &&
+	       now_ns - o->useless_ns < USELESS_AVOID_NS &&
+	       digest_equal(&o->useless, digest);
+}
+
 int sources_pick_except(struct sources *s, const struct digest *digest,
 			uint32_t skip, bool urgent, uint64_t now_ns,
 			size_t *ret_i, uint64_t *ret_when_ns)
@@ -334,7 +347,7 @@ int sources_pick_except(struct sources *s, const struct digest *digest,
 				when_ns = o->retry_ns;
 			continue;
 		}
-		if (o->fails && urgent) {
+		if ((o->fails && urgent) || in_vain(o, digest, now_ns)) {
 			if (trial == s->n)
 				trial = i;
 			continue;
@@ -406,6 +419,7 @@ void sources_worked(struct sources *s, size_t i, uint64_t now_ns)
 	if (back)
 		o->since_ns = now_ns;
 	o->fails = 0;
+	o->has_useless = false;
 	o->on_trial = false;
 	o->retry_ns = 0;
 	changed = set_changed_locked(s, now_ns, &for_ns);
@@ -416,8 +430,24 @@ void sources_worked(struct sources *s, size_t i, uint64_t now_ns)
 		tell_change(s, true, for_ns, "");
 }
 
-void sources_failed(struct sources *s, size_t i, uint64_t now_ns,
-		    const char *why)
+/* The first version that a healthy source has nothing useful for. */
+static bool only_this_locked(struct source *o, const struct digest *digest,
+			     uint64_t now_ns)
+{
+	if (!digest || o->fails)
+		return false;
+	if (o->has_useless && !digest_equal(&o->useless, digest))
+		return false;
+	o->has_useless = true;
+	o->useless = *digest;
+	o->useless_ns = now_ns;
+	return true;
+}
+
+/* `digest`: it did answer, but for this version in vain. */
+static void count_failure(struct sources *s, size_t i,
+			  const struct digest *digest, uint64_t now_ns,
+			  const char *why)
 {
 	struct source *o = &s->source[i];
 	uint64_t for_ns = 0;
@@ -426,7 +456,8 @@ void sources_failed(struct sources *s, size_t i, uint64_t now_ns,
 	lock_take(&s->lock);
 	o->failures++;
 	snprintf(o->why, sizeof(o->why), "%s", why);
-	if (!o->fails || o->on_trial || now_ns >= o->retry_ns) {
+	if (!only_this_locked(o, digest, now_ns) &&
+	    (!o->fails || o->on_trial || now_ns >= o->retry_ns)) {
 		lost = ++o->fails == FAILS_UNREACHABLE;
 		if (lost)
 			o->since_ns = now_ns;
@@ -439,6 +470,18 @@ void sources_failed(struct sources *s, size_t i, uint64_t now_ns,
 		tell_one(s, i, why);
 	if (changed)
 		tell_change(s, false, for_ns, why);
+}
+
+void sources_failed(struct sources *s, size_t i, uint64_t now_ns,
+		    const char *why)
+{
+	count_failure(s, i, NULL, now_ns, why);
+}
+
+void sources_useless(struct sources *s, size_t i, const struct digest *digest,
+		     uint64_t now_ns, const char *why)
+{
+	count_failure(s, i, digest, now_ns, why);
 }
 
 void sources_state(struct sources *s, size_t i, struct source_state *ret)

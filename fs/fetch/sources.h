@@ -51,6 +51,15 @@ void sources_worked(struct sources *s, size_t i, uint64_t now_ns);
 void sources_failed(struct sources *s, size_t i, uint64_t now_ns,
 		    const char *why);
 /*
+ * It answered, but what it answered for this version is no use (an error, a
+ * wrong range, a body cut short). That may be its matter with this version
+ * alone, and then it is in nobody else's way: counted, no back-off. It is a
+ * failure of the source as soon as a second version gets such an answer and
+ * nothing has worked in between.
+ */
+void sources_useless(struct sources *s, size_t i, const struct digest *digest,
+		     uint64_t now_ns, const char *why);
+/*
  * Bad bytes of this version: left out for it; but the last one that is left
  * only when it did so twice within ten seconds, because one bit that flipped
  * on the way is no reason for ten minutes of EIO. Kept for 1,024 versions;

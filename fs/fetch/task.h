@@ -52,6 +52,7 @@ struct task {
 	size_t source;	      /* of the running transfer */
 	unsigned checks;      /* jobs on the pool */
 	uint32_t absent;      /* sources that do not have it */
+	uint32_t useless;     /* that answered in vain, this time round */
 	unsigned fails;	      /* answers in a row that were no use */
 	uint64_t not_before_ns;
 	struct task *prev, *next;	  /* queue of its class */
@@ -135,7 +136,8 @@ struct slot {
 	size_t doc_n, doc_room;
 
 	struct curl_slist *headers;
-	char error[CURL_ERROR_SIZE];
+	char error[CURL_ERROR_SIZE]; /* curl's own words */
+	char said[128];		     /* what was wrong with the head */
 };
 
 /* Did all come that was asked for? */

@@ -85,10 +85,10 @@ static void check_head(struct slot *s)
 			answer_to_whole(&h, STAGEFS_MANIFEST_MAX_BYTES));
 	s->head_ok = s->fault == FAULT_NONE;
 	if (s->fault == FAULT_STATUS)
-		snprintf(s->error, sizeof(s->error), "it answered %ld",
+		snprintf(s->said, sizeof(s->said), "it answered %ld",
 			 status);
 	if (s->fault == FAULT_RANGE)
-		snprintf(s->error, sizeof(s->error),
+		snprintf(s->said, sizeof(s->said),
 			 "asked for bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64
 			 ", answered '%.60s'", s->first, s->last, s->total,
 			 h.content_range ? h.content_range : "");

@@ -216,6 +216,64 @@ static void note(void *ctx, bool reachable, uint64_t for_ns, const char *why)
 	snprintf(c->why, sizeof(c->why), "%s", why);
 }
 
+/* One version that a source has only errors for is in nobody's way; two
+ * without a success in between are a failure of the source. */
+static void test_useless_answers(void **state)
+{
+	struct sources *s = make("http://a");
+	struct digest one = {{1}}, two = {{2}};
+	struct source_state st;
+
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(picked(s, (1 + i) * MS), 0);
+		sources_useless(s, 0, &one, (1 + i) * MS, "it answered 500");
+	}
+	sources_state(s, 0, &st);
+	assert_int_equal(st.failures, 20);
+	assert_string_equal(st.why, "it answered 500");
+	assert_true(st.reachable);
+
+	/* ... a success, then the other one. */
+	sources_worked(s, 0, 30 * MS);
+	sources_useless(s, 0, &two, 31 * MS, "x");
+	assert_int_equal(picked(s, 32 * MS), 0);
+	sources_useless(s, 0, &one, 33 * MS, "x");
+	refused_until(s, 34 * MS);
+	/* And now that it is in back-off it goes on as any other failure. */
+	assert_int_equal(picked(s, S), 0);
+	sources_useless(s, 0, &one, S, "x");
+	sources_state(s, 0, &st);
+	assert_false(st.reachable);
+	sources_free(s);
+}
+
+/* With another source it is asked for that version only if the other one
+ * cannot be, for half a minute. */
+static void test_useless_goes_elsewhere(void **state)
+{
+	struct sources *s = make("http://a,http://b");
+	struct digest one = {{1}}, two = {{2}};
+	uint64_t when;
+	size_t i;
+
+	(void)state;
+	sources_useless(s, 0, &one, S, "x");
+	assert_int_equal(sources_pick(s, &one, S, &i, &when), 0);
+	assert_int_equal(i, 1);
+	assert_int_equal(sources_pick(s, &two, S, &i, &when), 0);
+	assert_int_equal(i, 0);
+	sources_failed(s, 1, S, "x");
+	assert_int_equal(sources_pick(s, &one, S + MS, &i, &when), 0);
+	assert_int_equal(i, 0);
+	sources_worked(s, 1, 2 * S);
+	assert_int_equal(sources_pick(s, &one, 30 * S, &i, &when), 0);
+	assert_int_equal(i, 1);
+	assert_int_equal(sources_pick(s, &one, 32 * S, &i, &when), 0);
+	assert_int_equal(i, 0);
+	sources_free(s);
+}
+
 static void test_set_changes_once(void **state)
 {
 	struct sources *s = make("http://a,http://b");
@@ -369,6 +427,8 @@ int main(void)
 		cmocka_unit_test(test_burst_is_one_step),
 		cmocka_unit_test(test_trial),
 		cmocka_unit_test(test_urgent_avoids_trials),
+		cmocka_unit_test(test_useless_answers),
+		cmocka_unit_test(test_useless_goes_elsewhere),
 		cmocka_unit_test(test_set_changes_once),
 		cmocka_unit_test(test_nobody_is_told_too_late),
 		cmocka_unit_test(test_lies),
