@@ -92,7 +92,6 @@ for change in 'printf x >> "$T/big"' \
 	file "changed while it was read" "$T/big"
 	kill "$pid"
 	wait "$pid" || :
-	unset 'PIDS[-1]'
 done
 equal "$(published)" "$before"
 
