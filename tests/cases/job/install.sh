@@ -73,4 +73,4 @@ while read -r _ path; do
 	esac
 	equal "$(cat "$debian"/*.install | grep -cxF "$in_package")" 1 "packages with $in_package"
 done < "$T/expected"
-equal "$(cat "$debian"/*.install | wc -l)" 11 "lines of .install files"
+equal "$(cat "$debian"/*.install | wc -l)" 15 "lines of .install files"
