@@ -57,5 +57,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	puts(digest_text(&d, text));
+	if (argc == 2)
+		free(bytes);
 	return 0;
 }
