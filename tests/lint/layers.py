@@ -17,7 +17,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.M)
 class Rules:
     def __init__(self, path):
         self.layers = {}  # program -> list of layers, each a list of places
-        self.alone, self.open, self.library = [], [], []
+        self.alone, self.open, self.foreign = [], [], []
         program = None
         with open(path) as f:
             for line in f:
@@ -31,7 +31,7 @@ class Rules:
                 elif words[0] == 'open':
                     self.open.append(words[1:])
                 elif words[0] == 'library':
-                    self.library.append((words[1], words[2:]))
+                    self.foreign.append((words[1], words[2:]))
                 else:
                     program.append(words)
 
@@ -86,7 +86,7 @@ def check_ours(rules, path, to, edges):
 
 
 def check_library(rules, path, header):
-    for prefix, who in rules.library:
+    for prefix, who in rules.foreign:
         if header.startswith(prefix) and \
            not any(within(path, place) for place in who):
             return f'<{header}> is for {", ".join(who)} alone'
