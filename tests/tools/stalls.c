@@ -41,12 +41,12 @@ static struct file files[FILES_MAX];
 static unsigned n_files, stall_ms = 20;
 static uint64_t n_reads, errors, wrong, n_stalls; /* atomic */
 static double stalls[STALLS_MAX];
-static volatile sig_atomic_t stop;
+static int stop; /* atomic */
 
 static void on_stop(int signal)
 {
 	(void)signal;
-	stop = 1;
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
 }
 
 static double now_ms(void)
@@ -117,7 +117,7 @@ static void *run(void *arg)
 	const struct file *kept = &files[seed % n_files];
 	int kept_fd = open_one(kept);
 
-	while (!stop && kept_fd >= 0) {
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED) && kept_fd >= 0) {
 		const struct file *f = &files[rand_r(&seed) % n_files];
 		uint64_t at = (uint64_t)rand_r(&seed) % f->size / 4096 * 4096;
 		int fd = open_one(f);

@@ -31,8 +31,8 @@ static struct {
 	bool running;
 
 	/* The supervisor's */
-	int answer; /* > 0: the first id, < 0: -errno */
-	unsigned late_ms;
+	_Atomic int answer; /* > 0: the first id, < 0: -errno */
+	_Atomic unsigned late_ms;
 	bool gone;	     /* ends instead of answering */
 	unsigned registered; /* answered and taken */
 	unsigned taken_back;
