@@ -126,7 +126,9 @@ static int read_to_end(int fd, size_t max, char **ret, size_t *ret_n)
 int file_read_at(int dirfd, const char *name, size_t max, char **ret,
 		 size_t *ret_n)
 {
-	CLEAN_FD int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	/* O_NONBLOCK: a pipe that nobody writes to must not hold us. */
+	CLEAN_FD int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY |
+						      O_NONBLOCK);
 
 	if (fd < 0)
 		return -errno;

@@ -116,9 +116,12 @@ static int load(const char *path, const char *what,
 	int r;
 
 	r = file_read(path, KEY_FILE_MAX_BYTES, &text, &n);
-	if (r < 0)
+	if (r < 0 && r != -EFBIG)
 		return err_set(e, -r, "%s: cannot read the key: %s", path,
 			       strerror(-r));
+	if (r < 0)
+		return err_set(e, EINVAL,
+			       "%s: not a PEM file with a %s key", path, what);
 	bio = BIO_new_mem_buf(text, (int)n);
 	key = bio ? read(bio, NULL, no_passphrase, NULL) : NULL;
 	OPENSSL_cleanse(text, n);

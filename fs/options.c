@@ -29,7 +29,8 @@ enum kind {
 	KIND_TEXT,
 	KIND_NAME,
 	KIND_SERVE,
-	KIND_SWITCH
+	KIND_SWITCH,
+	KIND_PARTS
 };
 
 struct option {
@@ -78,7 +79,7 @@ static const struct option table[] = {
 	 " if it exists, else root)"},
 	{"log", KIND_PATH, FIELD(log), 0, 0, "FILE",
 	 "where to log (default: the system's log)"},
-	{"debug", KIND_TEXT, FIELD(debug), 0, 0, "COMPONENT[+...]|all",
+	{"debug", KIND_PARTS, FIELD(debug), 0, 0, "COMPONENT[+...]|all",
 	 "log more of these: fetch, reader, cache, ..."},
 };
 #define TABLE_N (sizeof(table) / sizeof(table[0]))
@@ -175,6 +176,33 @@ static int set_switch(const struct option *o, bool *field,
 	return 0;
 }
 
+/* "fetch+cache": commas separate mount options. */
+static int set_parts(const struct option *o, char *field, const char *value,
+		     struct err *e)
+{
+	static const char *const parts[] = {
+		"all",	 "agent",  "cache", "catalog", "control",
+		"fetch", "kernel", "read",  "worker"};
+	const size_t n_parts = sizeof(parts) / sizeof(parts[0]);
+	size_t n, i;
+
+	for (const char *p = value;; p += n + 1) {
+		n = strcspn(p, "+");
+		for (i = 0; i < n_parts; i++)
+			if (strlen(parts[i]) == n && !memcmp(parts[i], p, n))
+				break;
+		if (i == n_parts)
+			return err_set(e, EINVAL,
+				       "option %s=%s: '%.*s' is none of agent, "
+				       "cache, catalog, control, fetch, "
+				       "kernel, read, worker, all", o->name,
+				       value, (int)n, p);
+		if (!p[n])
+			break;
+	}
+	return set_text(o, field, value, e);
+}
+
 static int set(const struct option *o, struct mount_options *m,
 	       const char *value, struct err *e)
 {
@@ -198,6 +226,8 @@ static int set(const struct option *o, struct mount_options *m,
 	case KIND_PATH:
 	case KIND_TEXT:
 		return set_text(o, field, value, e);
+	case KIND_PARTS:
+		return set_parts(o, field, value, e);
 	}
 	return -EINVAL;
 }

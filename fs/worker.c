@@ -228,6 +228,8 @@ static int settle(struct worker *w, const char *options, struct err *e)
 		r = sources_new(w->source, &w->sources, e);
 	if (r == 0 && w->o.key[0]) {
 		r = sign_public_load(w->o.key, &w->pin, e);
+		if (r < 0)
+			err_prefix(e, -r, "option key");
 		w->pinned = r == 0;
 	}
 	if (r == 0)
@@ -263,8 +265,9 @@ static int open_cache(struct worker *w, struct err *e)
 		nap();
 	if (r < 0)
 		return r;
-	return catalog_open(cache_dirfd(w->cache),
-			    w->pinned ? &w->pin : NULL, &w->catalog, e);
+	r = catalog_open(cache_dirfd(w->cache), w->pinned ? &w->pin : NULL,
+			 &w->catalog, e);
+	return r < 0 ? err_prefix(e, -r, "cache %s", w->o.cache) : 0;
 }
 
 static int open_origin(struct worker *w, struct err *e)
@@ -428,7 +431,16 @@ static int first_contact(struct worker *w, struct err *e)
 	if (w->session->started > 1)
 		return 0;
 	r = await_catalog(w, first ? CONTACT_MS : CONTACT_AGAIN_MS, e);
-	if ((r == -EXDEV || r == -EKEYREJECTED) && !first)
+	if (r == -EKEYREJECTED && w->pinned)
+		return err_prefix(e, -r, "key=%s is not this origin's "
+				  "(its key.pub is in the store)", w->o.key);
+	if (r == -EKEYREJECTED)
+		return err_prefix(e, -r,
+				  "cache %s is of another origin (give another "
+				  "cache=), or the origin has a new key (remove "
+				  "key.pub and catalog there to trust it)",
+				  w->o.cache);
+	if (r == -EXDEV && !first)
 		return err_prefix(e, -r,
 				  "cache %s is of another origin (give another "
 				  "cache=)",

@@ -41,6 +41,29 @@ static int open_dir(struct cache *c, const char *dir, struct err *e)
 	return 0;
 }
 
+/* What is opened by name, here and by the catalog. SQLite goes by path and
+ * would follow a link that somebody planted; a pipe would hold us. */
+static int check_names(struct cache *c, const char *dir, struct err *e)
+{
+	static const char *const names[] = {
+		"lock",		"index.db",	    "index.db-wal",
+		"index.db-shm", "index.db-journal", "catalog",
+		"key.pub"};
+	struct stat st;
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (fstatat(c->dir_fd, names[i], &st, AT_SYMLINK_NOFOLLOW) <
+			    0 ||
+		    S_ISREG(st.st_mode))
+			continue;
+		return err_set(e, ELOOP,
+			       "%s/%s is not a plain file (links are not "
+			       "followed): remove it",
+			       dir, names[i]);
+	}
+	return 0;
+}
+
 static int take_lock(struct cache *c, const char *dir, struct err *e)
 {
 	c->lock_fd = open_beneath(c->dir_fd, "lock",
@@ -122,6 +145,8 @@ static int cache_start(struct cache *c, const struct cache_config *cfg,
 {
 	int r = open_dir(c, cfg->dir, e);
 
+	if (!r)
+		r = check_names(c, cfg->dir, e);
 	if (!r)
 		r = take_lock(c, cfg->dir, e);
 	if (r)

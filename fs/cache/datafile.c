@@ -84,7 +84,10 @@ static int scan_one(int dir_fd, const char *name,
 		return r == -ENOENT ? 0 : r;
 	if (S_ISDIR(st.st_mode)) {
 		/* lost+found, or somebody's: nothing of ours either way. */
-		log_warn("cache", "data/%s is a folder: left alone", name);
+		log_warn("cache", "data/%s is a folder: %s", name,
+			 id_of(name, &id) ? "left alone"
+					  : "remove it: in its place an image "
+					    "cannot be stored");
 		return 0;
 	}
 	if (S_ISREG(st.st_mode) && id_of(name, &id) == 0) {

@@ -78,22 +78,6 @@ void index_leave(struct index *x)
 
 /* ---- opening ------------------------------------------------------------- */
 
-/* SQLite opens by path and would follow a link that somebody planted. */
-static int check_plain(int cache_fd, const char *dir, const char *name,
-		       struct err *e)
-{
-	struct stat st;
-
-	if (fstatat(cache_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	if (S_ISREG(st.st_mode))
-		return 0;
-	return err_set(e, ELOOP,
-		       "%s/%s is not a plain file (links are not followed): "
-		       "remove it",
-		       dir, name);
-}
-
 int index_damaged(const char *dir, struct err *e)
 {
 	char why[256];
@@ -125,18 +109,11 @@ static int tune(struct db *db, struct err *e)
 
 int index_open(int cache_fd, const char *dir, struct index **ret, struct err *e)
 {
-	static const char *const names[] = {"index.db", "index.db-wal",
-					    "index.db-shm"};
 	CLEAN_FREE char *path = NULL;
 	struct db *db = NULL;
 	struct index *x;
 	int r;
 
-	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		r = check_plain(cache_fd, dir, names[i], e);
-		if (r)
-			return r;
-	}
 	if (asprintf(&path, "%s/index.db", dir) < 0) {
 		path = NULL;
 		return -ENOMEM;

@@ -10,6 +10,8 @@
  *	file without a row		goes
  *	row without a file		goes, or is kept empty if on hold
  *	file shorter than its bits	the bits beyond its end are cleared
+ *	file longer than its image	is cut: with passthrough the kernel
+ *					reads to the file's end
  *	bytes without a bit		are punched out, unless somebody may
  *					be reading the file
  *
@@ -125,12 +127,24 @@ static void clear_from(struct version *v, uint64_t first)
 	count_bits(v);
 }
 
+static int cut(const struct version *v)
+{
+	CLEAN_FD int fd = datafile_open(v->cache->data_fd, v->ident.id);
+
+	if (fd < 0)
+		return fd;
+	log_warn("cache", "data/%llu (%s) is longer than its image: cut",
+		 (unsigned long long)v->ident.id, v->ident.name);
+	return ftruncate(fd, (off_t)v->ident.size_bytes) < 0 ? -errno : 0;
+}
+
 /* 1: remove it. */
 static int on_file(void *ctx, uint64_t id, const struct stat *st)
 {
 	struct load *l = ctx;
 	struct version *v;
 	uint64_t known;
+	int r;
 
 	HASH_FIND(hh, l->c->table, &id, sizeof(id), v);
 	if (!v)
@@ -139,6 +153,11 @@ static int on_file(void *ctx, uint64_t id, const struct stat *st)
 	if ((uint64_t)st->st_size < v->ident.size_bytes) {
 		clear_from(v, (uint64_t)st->st_size / v->ident.block_bytes);
 		utarray_push_back(l->fixed, &v);
+	}
+	if ((uint64_t)st->st_size > v->ident.size_bytes) {
+		r = cut(v);
+		if (r)
+			return r;
 	}
 	known = space_inode(v->n_blocks) + space_block(v->stored_bytes);
 	if ((uint64_t)st->st_blocks * 512 > known)

@@ -278,15 +278,17 @@ static int load_key(struct catalog *c, const struct sign_public *pin,
 	snprintf(path, sizeof(path), "/proc/self/fd/%d/key.pub", c->dirfd);
 	if (stat(path, &st) < 0 && errno == ENOENT)
 		return 0;
-	r = sign_public_load(path, &c->key, e);
+	r = sign_public_load(path, &c->key, NULL);
 	if (r)
-		return err_prefix(e, -r, "CACHE/key.pub");
+		return err_set(e, -r, "key.pub is damaged: remove it and "
+			       "catalog, and the next key that is seen is "
+			       "trusted");
 	c->have_key = c->key_on_disk = true;
 	if (pin && memcmp(pin->b, c->key.b, sizeof(pin->b)) != 0)
-		return err_set(e, EKEYREJECTED, "key=: the given key (%s) is "
-			       "not that of this cache's origin (%s): use "
-			       "another cache", sign_public_text(pin, pinned),
-			       sign_public_text(&c->key, ours));
+		return err_set(e, EKEYREJECTED, "its origin's key is %s, not "
+			       "that of key= (%s): give another cache=",
+			       sign_public_text(&c->key, ours),
+			       sign_public_text(pin, pinned));
 	return 0;
 }
 
@@ -310,7 +312,7 @@ int catalog_open(int cache_dirfd, const struct sign_public *pin,
 		r = keep_load(&c->keep, cache_dirfd, load_page, c);
 		c->loading = false;
 		if (r)
-			err_set(e, -r, "CACHE/catalog: %s", strerror(-r));
+			err_set(e, -r, "catalog: %s", strerror(-r));
 	}
 	pending_drop(&c->pending);
 	if (r) {

@@ -102,6 +102,10 @@ static int open_stream_locked(struct handles *t, struct handle *h)
 	r = t->cfg.ident(t->cfg.ctx, h->id, &ident);
 	if (r == 0)
 		r = reader_open(t->cfg.reader, &ident, &h->stream);
+	/* Stored under another digest: as good as an image without right
+	 * bytes. */
+	if (r == -EINVAL)
+		r = -EIO;
 	if (r < 0)
 		return r;
 	h->size_bytes = ident.size_bytes;
@@ -361,8 +365,7 @@ static int open_stray_locked(struct handles *t, uint64_t id,
 	r = open_stream_locked(t, &e->h);
 	if (r < 0) {
 		free(e);
-		/* To a reader it is as good as an image without right bytes. */
-		return r == -EINVAL ? -EIO : r;
+		return r;
 	}
 	*ret = &e->h;
 	return 0;

@@ -55,7 +55,7 @@ void handles_free(struct handles *t);
  * Counts one open, asked for by request `unique`, and chooses its mode. May
  * wait for the supervisor as long as backing_open does. handles_answered or,
  * if nobody took the answer, handles_close has to follow. The errors of
- * `ident` and of reader_open; -ENFILE.
+ * `ident` and of reader_open (-EIO for its -EINVAL); -ENFILE.
  */
 int handles_open(struct handles *t, uint64_t id, uint64_t unique,
 		 struct open_answer *ret);

@@ -141,7 +141,8 @@ static void mode_is_private(void **state)
 static void planted_links(void **state)
 {
 	static const char *const names[] = {"data", "index.db", "lock",
-					    "index.db-wal"};
+					    "index.db-wal", "index.db-journal",
+					    "catalog", "key.pub"};
 	struct cache_config cfg = config_of(dir, 8 * MIB);
 	char *outside = scratch_dir(), target[512];
 	struct version *v;
@@ -245,6 +246,24 @@ static void short_and_missing_files(void **state)
 	for (uint64_t b = 0; b < 4; b++)
 		assert_true(right(v, b));
 	version_put(v);
+	cache_close(c);
+}
+
+/* The kernel would read it to its end (passthrough), not to the image's. */
+static void long_file(void **state)
+{
+	struct cache_config cfg = config_of(dir, 8 * MIB);
+	struct cache *c = must_open(&cfg);
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(fill_id(c, 1, 4 * BLOCK - 5), 0);
+	cache_close(c);
+	assert_int_equal(truncate(in_dir("data/1"), 5 * BLOCK), 0);
+	c = must_open(&cfg);
+	assert_int_equal(stat(in_dir("data/1"), &st), 0);
+	assert_int_equal(st.st_size, 4 * BLOCK - 5);
+	assert_true(present(c, 1));
 	cache_close(c);
 }
 
@@ -708,6 +727,7 @@ int main(void)
 		T(second_opener),      T(not_a_folder),
 		T(mode_is_private),    T(planted_links),
 		T(foreign_files),      T(short_and_missing_files),
+		T(long_file),
 		T(damaged_index),      T(impossible_rows),
 		T(newer_schema),       T(write_fails_once),
 		T(write_fails_always), T(sync_fails),

@@ -114,6 +114,9 @@ static const struct {
 	{"key=k.pem", EINVAL, "absolute"},
 	{"name=-x", EINVAL, "name"},
 	{"name=a/b", EINVAL, "name"},
+	{"debug=fetsch", EINVAL, "fetsch"},
+	{"debug=fetch+", EINVAL, "debug"},
+	{"debug=all+x", EINVAL, "'x'"},
 	{"remount", EINVAL, "remount"},
 };
 
