@@ -6,6 +6,7 @@
 #include "fs/supervisor/supervisor.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -103,8 +104,11 @@ int main(int argc, char **argv)
 	if (argc != SUPERVISOR_ARGS)
 		return 2; /* nothing for people: see `stagefs mount` */
 	s.hang_ms = hang ? atoi(hang) : HANG_MS;
-	/* The last one to go: readers wait as long as we are there. */
+	/* The last one to go, and the first one to run, a moment now and then:
+	 * readers wait for it. What it starts is like everybody. */
 	put("/proc/self/oom_score_adj", "-1000");
+	sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK,
+			   &(struct sched_param){.sched_priority = 1});
 	if (!watch_signals())
 		return 2;
 	take_over(&s, argv);

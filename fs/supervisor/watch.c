@@ -39,7 +39,7 @@
 
 #define DEATHS_MAX 10
 #define DEATHS_WITHIN_MS 60000
-#define SERVED_MS 1000 /* a worker that served so long did work */
+#define SERVED_MS 200 /* a worker that served so long did work */
 
 static int64_t now_ms(void)
 {
