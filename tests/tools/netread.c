@@ -2,7 +2,7 @@
 /*
  * netread.c - an NFS or SMB client that compares what it reads.
  *
- *	netread [-b BYTES] [-n READS] [-s SEED] [-c CLIENTS] [-lr] FILE URL
+ *	netread [-b BYTES] [-n READS] [-s SEED] [-c CLIENTS] [-w MS] [-lr] FILE URL
  *
  * URL is nfs://HOST/PATH?version=4 (libnfs) or smb://HOST/SHARE/PATH
  * (libsmbclient, as guest). Without -n it reads from front to back, BYTES at a
@@ -10,7 +10,9 @@
  * local copy, has its end; with -n at random places. -c: so many clients at
  * once, each a process with a session of its own. -l: until it is sent SIGUSR1.
  * -r: asks again when an NFS server says "try later", as kernels do; libnfs
- * leaves that to its callers.
+ * leaves that to its callers. -w: a line "stall BEGIN TOOK", in milliseconds
+ * since 1970 and milliseconds, for each read (and the start: session and open)
+ * that took so long.
  *
  * Prints for each client "READS ok, longest N ms, M later", or one line about
  * the first read that failed or brought other bytes.
@@ -42,6 +44,7 @@ struct job {
 	const unsigned char *want;
 	uint64_t size;
 	uint32_t bytes, reads, seed;
+	int64_t stall_ms; /* 0: no lines about stalls */
 	bool loop, retry;
 };
 
@@ -140,12 +143,31 @@ static bool is_later(const struct client *c)
 			  (c->error == EFAULT && strstr(c->why, "\x18\x27")));
 }
 
-static int64_t now_ms(void)
+static int64_t clock_ms(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static int64_t now_ms(void)
+{
+	return clock_ms(CLOCK_MONOTONIC);
+}
+
+/* What began then has ended. Returns how long it took. */
+static int64_t took(const struct job *j, int64_t begun_ms)
+{
+	int64_t ms = now_ms() - begun_ms;
+
+	if (j->stall_ms && ms >= j->stall_ms) {
+		printf("stall %lld %lld\n",
+		       (long long)(clock_ms(CLOCK_REALTIME) - ms),
+		       (long long)ms);
+		fflush(stdout);
+	}
+	return ms;
 }
 
 /* xorshift64*: the same places for the same seed, whatever the C library. */
@@ -191,14 +213,15 @@ static int run(struct client *c, const struct job *j, unsigned char *buf,
 	uint64_t x = j->seed ? j->seed : 1, at = 0;
 
 	for (;;) {
-		int64_t begun_ms = now_ms();
+		int64_t begun_ms = now_ms(), ms;
 
 		if (j->reads)
 			at = next_random(&x) % j->size;
 		if (check(c, j, at, buf, later) < 0)
 			return -1;
-		if (now_ms() - begun_ms > *ret_longest_ms)
-			*ret_longest_ms = now_ms() - begun_ms;
+		ms = took(j, begun_ms);
+		if (ms > *ret_longest_ms)
+			*ret_longest_ms = ms;
 		++*ret_reads;
 		at += j->bytes;
 		if (*stopped)
@@ -215,7 +238,7 @@ static int client(const struct job *j)
 {
 	struct client c = {.smb = -1};
 	unsigned char *buf = malloc(j->bytes);
-	int64_t longest_ms = 0;
+	int64_t longest_ms = 0, begun_ms = now_ms();
 	uint32_t reads = 0, later = 0;
 	int r = -1;
 
@@ -225,6 +248,7 @@ static int client(const struct job *j)
 		r = smb_begin(&c, j->url);
 	else
 		r = nfs_begin(&c, j->url);
+	took(j, begun_ms);
 	if (r == 0)
 		r = run(&c, j, buf, &reads, &later, &longest_ms);
 	if (r == 0)
@@ -263,12 +287,13 @@ int main(int argc, char **argv)
 	pid_t pid[CLIENTS_MAX];
 	int c, clients = 1, bad = 0;
 
-	while ((c = getopt(argc, argv, "b:n:s:c:lr")) != -1) {
+	while ((c = getopt(argc, argv, "b:n:s:c:w:lr")) != -1) {
 		switch (c) {
 		case 'b': j.bytes = (uint32_t)atoi(optarg); break;
 		case 'n': j.reads = (uint32_t)atoi(optarg); break;
 		case 's': j.seed = (uint32_t)atoi(optarg); break;
 		case 'c': clients = atoi(optarg); break;
+		case 'w': j.stall_ms = atoi(optarg); break;
 		case 'l': j.loop = true; break;
 		case 'r': j.retry = true; break;
 		default: return 2;

@@ -3,7 +3,7 @@
  * stalls.c - reads files over and over, past the page cache, compares, and
  * tells how long reads had to wait.
  *
- *	stalls [-t THREADS] [-l MS] {FILE SOURCE}...
+ *	stalls [-t THREADS] [-l MS] [-w] {FILE SOURCE}...
  *
  * Each thread opens a file, looks at its attributes, reads 128 KiB somewhere,
  * compares with SOURCE, closes; and keeps one file open all the time. Until
@@ -11,7 +11,8 @@
  *
  *	READS reads ERRORS errors WRONG wrong STALLS stalls P50 P99 MAX ms
  *
- * of the stalls; status 1 if there was an error or a wrong byte.
+ * of the stalls, and with -w a line "stall BEGIN TOOK" for each when it ends, in
+ * milliseconds since 1970 and milliseconds, as netread does; status 1 if there was an error or a wrong byte.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -42,6 +43,7 @@ static unsigned n_files, stall_ms = 20;
 static uint64_t n_reads, errors, wrong, n_stalls; /* atomic */
 static double stalls[STALLS_MAX];
 static int stop; /* atomic */
+static bool tell;
 
 static void on_stop(int signal)
 {
@@ -49,12 +51,17 @@ static void on_stop(int signal)
 	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
 }
 
-static double now_ms(void)
+static double clock_ms(clockid_t clock)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(clock, &ts);
 	return (double)ts.tv_sec * 1e3 + (double)ts.tv_nsec / 1e6;
+}
+
+static double now_ms(void)
+{
+	return clock_ms(CLOCK_MONOTONIC);
 }
 
 static void took(double ms)
@@ -66,6 +73,10 @@ static void took(double ms)
 	i = __atomic_fetch_add(&n_stalls, 1, __ATOMIC_RELAXED);
 	if (i < STALLS_MAX)
 		stalls[i] = ms;
+	if (tell) {
+		printf("stall %.0f %.0f\n", clock_ms(CLOCK_REALTIME) - ms, ms);
+		fflush(stdout);
+	}
 }
 
 static void bad(uint64_t *counter, const char *what, const struct file *f)
@@ -155,11 +166,13 @@ int main(int argc, char **argv)
 	uint64_t n;
 	int c;
 
-	while ((c = getopt(argc, argv, "t:l:")) != -1) {
+	while ((c = getopt(argc, argv, "t:l:w")) != -1) {
 		if (c == 't')
 			threads = (unsigned)atoi(optarg);
 		else if (c == 'l')
 			stall_ms = (unsigned)atoi(optarg);
+		else if (c == 'w')
+			tell = true;
 		else
 			return 2;
 	}
