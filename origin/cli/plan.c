@@ -27,6 +27,10 @@ int plan_view(const struct cli_context *c, struct db *db, int64_t ahead_s,
 
 	if (view_make(db, clock_unix_s(), 0, 0, ahead_s, ret, &e))
 		return cli_fail(c, "%s", e.text);
+	if ((*ret)->cut_entry)
+		fprintf(stderr, "%s: entry %" PRId64 " stands for more than %u "
+			"images on servers: only the first are looked at\n",
+			c->program, (*ret)->cut_entry, VIEW_PAIRS_MAX);
 	return 0;
 }
 
@@ -153,7 +157,7 @@ static const struct table_column list_columns[] = {
 };
 
 static const struct cli_option list_options[] = {
-	{"server", 's', "NAME", "only entries of this server"},
+	{"server", 's', "NAME", "only what is for this server, or an entry's @group"},
 	{"dates", 'd', NULL,
 	 "all dates that are known, not only the next of each entry"},
 	{0},
@@ -169,8 +173,8 @@ static void list_row(struct table *t, bool json, const struct view *v,
 	char span[UNITS_TEXT], number[24];
 
 	table_u64(t, row, COL_ENTRY, (uint64_t)p->entry);
-	table_text(t, row, COL_SERVER, p->server);
-	table_text(t, row, COL_IMAGE, p->image);
+	table_text(t, row, COL_SERVER, v->in.server[w->server].name);
+	table_text(t, row, COL_IMAGE, w->image);
 	plan_time_cell(t, row, COL_AT, json, w->at_s, p->zone);
 	plan_time_cell(t, row, COL_UNTIL, json, w->until_s, p->zone);
 	snprintf(number, sizeof(number), "%" PRId64, p->priority);
@@ -209,17 +213,26 @@ static int by_time(const void *a, const void *b)
 	return x->want < y->want ? -1 : x->want > y->want;
 }
 
-/* Wants come by entry and time: the first of an entry is its next. */
+bool plan_is_next(const struct view *v, size_t i)
+{
+	const struct sched_want *w = &v->in.want[i], *before = w - 1;
+
+	return i == 0 || w->entry != before->entry ||
+	       w->server != before->server || w->image != before->image;
+}
+
 static size_t choose(const struct view *v, const char *server, bool all,
 		     struct listed *ret)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < v->in.n_wants; i++) {
-		bool first = i == 0 || v->entry_of[i] != v->entry_of[i - 1];
-		const char *of = v->entry[v->entry_of[i]].server;
+		const char *of = v->in.server[v->in.want[i].server].name;
+		const char *group = v->entry[v->entry_of[i]].server;
 
-		if ((first || all) && (!server || strcmp(server, of) == 0))
+		if ((all || plan_is_next(v, i)) &&
+		    (!server || strcmp(server, of) == 0 ||
+		     strcmp(server, group) == 0))
 			ret[n++] = (struct listed){v->in.want[i].at_s, i};
 	}
 	qsort(ret, n, sizeof(*ret), by_time);
@@ -247,7 +260,8 @@ static int list_view(struct cli_context *c, struct db *db,
 	for (size_t i = 0; i < n; i++)
 		list_row(t, c->table.json, v, l[i].want);
 	/* An empty plan and a mistyped name look the same. */
-	if (n == 0 && server && servers_get(db, server, &known, &e)) {
+	if (n == 0 && server && !plan_is_group(server) &&
+	    servers_get(db, server, &known, &e)) {
 		table_free(t);
 		free(l);
 		return cli_fail(c, "%s", e.text);
@@ -318,7 +332,8 @@ const struct cli_verb verbs_plan[] = {
 		.option = list_options,
 		.run = run_list,
 		.table = list_columns,
-		.details = "One line per entry: its next date. Entries whose "
+		.details = "One line per entry: its next date; for a group or "
+			   "a folder, of each server and image. Entries whose "
 			   "dates are over are not listed; `plan show` has "
 			   "them. Times are in the entry's zone.",
 	},

@@ -16,6 +16,8 @@ int plan_view(const struct cli_context *c, struct db *db, int64_t ahead_s,
 /* Will want i be in time, and at whose cost: one sentence without a dot.
  * Returns whether it will. */
 bool plan_verdict(const struct view *v, size_t i, char out[VERDICT_TEXT]);
+/* Wants of one server and image of an entry come by time: is i the next? */
+bool plan_is_next(const struct view *v, size_t i);
 /* "old.iso (9.2G), older.iso (1G)"; "" if nothing has to go. */
 const char *plan_victims(const struct view *v, size_t i,
 			 char out[VERDICT_TEXT]);
@@ -24,6 +26,15 @@ int plan_number(const struct cli_context *c, const char *text, int64_t *ret);
 /* As a cell: local to the zone, RFC 3339 in JSON; nothing for 0. */
 void plan_time_cell(struct table *t, void *row, size_t col, bool json,
 		    int64_t unix_s, const char *zone);
+
+/* An entry as a person writes it; "" is "not given". */
+struct plan_texts {
+	const char *server, *image, *at, *until, *repeat, *priority;
+	bool force;
+};
+/* -EINVAL and the like: bad words; -ENOENT: no such server, group, image. */
+int plan_read_entry(struct db *db, const struct plan_texts *x, int64_t now_s,
+		    struct plan_entry *ret, struct err *e);
 
 extern const struct cli_option plan_add_options[], plan_import_options[];
 extern const struct table_column plan_show_columns[], plan_check_columns[];

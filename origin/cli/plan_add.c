@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * plan_add.c - `plan add`, `plan import`, `plan export`: entries in and out.
- *
- * A line of a table and the options of `plan add` are the same six texts, and
- * are understood by the same code. Import checks every line first and adds
- * all of them or none.
+ * Import checks every line first and adds all of them or none.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -13,17 +10,16 @@
 #include <string.h>
 
 #include "common/clock.h"
-#include "common/names.h"
-#include "common/units.h"
 #include "origin/cli/plan.h"
-#include "origin/servers/servers.h"
 
-#define PAST_S 60 /* "--at 06:00" typed at 06:00:20 */
 #define LINE_MAX_BYTES 4096
 
 const struct cli_option plan_add_options[] = {
-	{"server", 's', "NAME", "production server"},
-	{"image", 'i', "NAME", "image; the version that has the name then"},
+	{"server", 's', "NAME",
+	 "production server, or @GROUP: each that is in the group then"},
+	{"image", 'i', "NAME",
+	 "image: the version that has the name then; or FOLDER/: all images "
+	 "that are in it then"},
 	{"at", 'a', "TIME", "when it has to be complete there"},
 	{"until", 'u', "TIME",
 	 "how long it has to stay; also from --at on: +12h, 18:00 (default: "
@@ -42,134 +38,37 @@ const struct cli_option plan_import_options[] = {
 	{0},
 };
 
-struct texts {
-	const char *server, *image, *at, *until, *repeat, *priority;
-	bool force;
-};
-
-static int find_zone(struct db *db, const struct texts *x, char zone[ZONE_MAX],
-		     struct err *e)
-{
-	struct server s;
-	int r = servers_get(db, x->server, &s, e);
-
-	if (r == -ENOENT && x->force) {
-		zone_local(zone);
-		return 0;
-	}
-	if (r == -ENOENT)
-		return err_set(e, ENOENT,
-			       "there is no server '%s': see `stagefs-origin "
-			       "server list` (--force plans for one that has "
-			       "not reported yet)",
-			       x->server);
-	if (r)
-		return r;
-	/* A zone that this machine does not know: its own is as good. */
-	if (*s.time_zone == '\0' || zone_check(s.time_zone, NULL))
-		zone_local(zone);
-	else
-		snprintf(zone, ZONE_MAX, "%s", s.time_zone);
-	return 0;
-}
-
-static int find_image(struct db *db, const char *name, struct err *e)
-{
-	struct node node;
-	int r = node_find(db, name, &node, e);
-
-	if (!r && node.is_dir)
-		r = err_set(e, EISDIR, "%s is a folder: name an image in it",
-			    name);
-	return r;
-}
-
-static int read_times(const struct texts *x, const char *zone, int64_t now_s,
-		      struct plan_entry *p, struct err *e)
-{
-	char until_zone[ZONE_MAX];
-	int r;
-
-	r = when_parse(x->at, zone, now_s, &p->at_s, p->zone, e);
-	if (r)
-		return err_prefix(e, -r, "at");
-	if (*x->until) {
-		r = when_parse(x->until, p->zone, p->at_s, &p->until_s,
-			       until_zone, e);
-		if (r)
-			return err_prefix(e, -r, "until");
-	}
-	if (!*x->repeat && p->at_s < now_s - PAST_S && p->until_s <= now_s)
-		return err_set(e, EINVAL, "at: '%s' is in the past", x->at);
-	return 0;
-}
-
-static int read_priority(const char *text, int64_t *ret, struct err *e)
-{
-	char *end;
-	long v = strtol(*text ? text : "0", &end, 10);
-
-	if (*end || v < -PLAN_PRIORITY_MAX || v > PLAN_PRIORITY_MAX)
-		return err_set(e, EINVAL,
-			       "priority: '%s' is not a number between -%d and "
-			       "%d",
-			       text, PLAN_PRIORITY_MAX, PLAN_PRIORITY_MAX);
-	*ret = v;
-	return 0;
-}
-
-/* -EINVAL and the like: bad words; -ENOENT: no such server or image. */
-static int read_entry(struct db *db, const struct texts *x, int64_t now_s,
-		      struct plan_entry *ret, struct err *e)
-{
-	struct plan_entry p = {0};
-	struct repeat rep;
-	char zone[ZONE_MAX];
-	int r;
-
-	r = name_check_server(x->server, e);
-	if (!r)
-		r = find_zone(db, x, zone, e);
-	if (!r)
-		r = find_image(db, x->image, e);
-	if (!r)
-		r = read_priority(x->priority, &p.priority, e);
-	if (!r)
-		r = read_times(x, zone, now_s, &p, e);
-	if (r)
-		return r;
-	snprintf(p.server, sizeof(p.server), "%s", x->server);
-	if (strlen(x->repeat) > REPEAT_TEXT_MAX)
-		return err_set(e, EINVAL, "repeat: longer than %d characters",
-			       REPEAT_TEXT_MAX);
-	snprintf(p.repeat, sizeof(p.repeat), "%s", x->repeat);
-	rep = plan_repeat(&p);
-	r = repeat_check(&rep, e);
-	if (r)
-		return err_prefix(e, -r, "repeat");
-	p.image = strdup(x->image);
-	if (!p.image)
-		return err_set(e, ENOMEM, "out of memory");
-	*ret = p;
-	return 0;
-}
-
 /* ---- add ------------------------------------------------------------------- */
 
+/* In words what becomes of each; of many, of those that need a look. */
 static void print_verdict(const struct view *v, int64_t entry)
 {
 	char verdict[VERDICT_TEXT], at[WHEN_TEXT];
+	const struct plan_entry *p = NULL;
+	size_t n = 0, n_well = 0;
 
 	for (size_t i = 0; i < v->in.n_wants; i++) {
-		const struct plan_entry *p = &v->entry[v->entry_of[i]];
-
-		if (p->entry != entry)
+		if (v->in.want[i].entry != entry || !plan_is_next(v, i))
 			continue;
-		plan_verdict(v, i, verdict);
+		p = &v->entry[v->entry_of[i]];
+		n++;
+		n_well += plan_verdict(v, i, verdict);
+		when_text(v->in.want[i].at_s, p->zone, at);
+	}
+	if (n == 1)
 		printf("entry %" PRId64 ": %s needs %s at %s: %s\n", entry,
-		       p->server, p->image,
-		       when_text(v->in.want[i].at_s, p->zone, at), verdict);
-		return;
+		       p->server, p->image, at, verdict);
+	else if (n > 1)
+		printf("entry %" PRId64 ": %s needs %s at %s: %zu images on "
+		       "servers, %zu in time\n", entry, p->server, p->image,
+		       at, n, n_well);
+	for (size_t i = 0; i < v->in.n_wants && n > 1; i++) {
+		const struct sched_want *w = &v->in.want[i];
+
+		if (w->entry == entry && plan_is_next(v, i) &&
+		    !plan_verdict(v, i, verdict))
+			printf("  %s %s: %s\n", v->in.server[w->server].name,
+			       w->image, verdict);
 	}
 }
 
@@ -201,7 +100,7 @@ static const char *text_of(const struct cli_context *c, const char *option)
 
 int plan_add_run(struct cli_context *c)
 {
-	struct texts x = {text_of(c, "server"), text_of(c, "image"),
+	struct plan_texts x = {text_of(c, "server"), text_of(c, "image"),
 			  text_of(c, "at"),	text_of(c, "until"),
 			  text_of(c, "repeat"), text_of(c, "priority"),
 			  cli_flag(c, "force")};
@@ -215,7 +114,7 @@ int plan_add_run(struct cli_context *c)
 	r = verb_open_db(c, &db);
 	if (r)
 		return r;
-	r = read_entry(db, &x, clock_unix_s(), &p, &e);
+	r = plan_read_entry(db, &x, clock_unix_s(), &p, &e);
 	if (r) {
 		r = r == -EINVAL || r == -ERANGE ? cli_usage(c, "%s", e.text)
 						 : cli_fail(c, "%s", e.text);
@@ -240,7 +139,7 @@ static int import_line(struct db *db, char *line, bool force, int64_t now_s,
 	const char *field[6] = {"", "", "", "", "", ""};
 	char *rest = line, *part;
 	size_t n = 0;
-	struct texts x;
+	struct plan_texts x;
 	int r;
 
 	while ((part = strsep(&rest, "\t"))) {
@@ -251,7 +150,7 @@ static int import_line(struct db *db, char *line, bool force, int64_t now_s,
 	if (n < 3)
 		return err_set(e, EINVAL, "fewer than three fields (server, "
 			       "image and at, separated by tabs)");
-	x = (struct texts){field[0], field[1], field[2], field[3],
+	x = (struct plan_texts){field[0], field[1], field[2], field[3],
 			   field[4], field[5], force};
 	if (im->n == im->room) {
 		struct plan_entry *more;
@@ -262,7 +161,7 @@ static int import_line(struct db *db, char *line, bool force, int64_t now_s,
 			return err_set(e, ENOMEM, "out of memory");
 		im->p = more;
 	}
-	r = read_entry(db, &x, now_s, &im->p[im->n], e);
+	r = plan_read_entry(db, &x, now_s, &im->p[im->n], e);
 	if (!r)
 		im->n++;
 	return r;

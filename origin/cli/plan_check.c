@@ -61,8 +61,8 @@ static bool check_row(struct table *t, bool json, const struct view *v,
 
 	table_text(t, row, COL_VERDICT, text);
 	table_u64(t, row, COL_ENTRY, (uint64_t)p->entry);
-	table_text(t, row, COL_SERVER, p->server);
-	table_text(t, row, COL_IMAGE, p->image);
+	table_text(t, row, COL_SERVER, v->in.server[w->server].name);
+	table_text(t, row, COL_IMAGE, w->image);
 	plan_time_cell(t, row, COL_AT, json, w->at_s, p->zone);
 	table_bool(t, row, COL_OK, ok);
 	table_bool(t, row, COL_FITS, j->fits);

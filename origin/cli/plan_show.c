@@ -14,6 +14,8 @@
 #include "origin/servers/servers.h"
 
 enum {
+	COL_SERVER,
+	COL_IMAGE,
 	COL_AT,
 	COL_UNTIL,
 	COL_STATE,
@@ -28,6 +30,8 @@ enum {
 };
 
 const struct table_column plan_show_columns[] = {
+	{"SERVER", "production server", TABLE_TEXT, true},
+	{"IMAGE", "name of the image", TABLE_TEXT, true},
 	{"AT", "when it has to be there", TABLE_TEXT, true},
 	{"UNTIL", "how long it is held there", TABLE_TEXT, true},
 	{"STATE", "waiting, staging, staged, late or failed", TABLE_TEXT, true},
@@ -72,8 +76,9 @@ static void date_json(struct show *s, const struct date *d)
 
 	json_array_append_new(
 		s->dates,
-		json_pack("{s:o, s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I,"
-			  " s:s}",
+		json_pack("{s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:I, s:I, s:I,"
+			  " s:I, s:I, s:s}",
+			  "server", r->server, "image", r->image,
 			  "at", json_time(r->at_s, zone), "until",
 			  json_time(d->until_s, zone), "state",
 			  job_state_name(r->state), "start",
@@ -98,6 +103,8 @@ static void add_date(struct show *s, const struct date *d)
 		return;
 	}
 	row = table_row(s->table);
+	table_text(s->table, row, COL_SERVER, r->server);
+	table_text(s->table, row, COL_IMAGE, r->image);
 	plan_time_cell(s->table, row, COL_AT, false, r->at_s, zone);
 	plan_time_cell(s->table, row, COL_UNTIL, false, d->until_s, zone);
 	table_text(s->table, row, COL_STATE, job_state_name(r->state));
@@ -124,7 +131,8 @@ static int add_past(struct show *s, int64_t before_s, struct err *e)
 
 	r = db_query(s->db, &q, e,
 		     "SELECT job,at_s,id,state,start_s,staged_s,stored,size,"
-		     "message FROM job WHERE entry=? AND at_s<? ORDER BY at_s",
+		     "message,server,image FROM job WHERE entry=? AND at_s<?"
+		     " ORDER BY at_s,server,image",
 		     "ii", s->entry.entry, before_s);
 	if (r)
 		return r;
@@ -132,6 +140,8 @@ static int add_past(struct show *s, int64_t before_s, struct err *e)
 		struct date d = {0};
 
 		d.row.job = db_col_u64(q, 0);
+		d.row.server = db_col_text(q, 9);
+		d.row.image = db_col_text(q, 10);
 		d.row.at_s = db_col_int(q, 1);
 		d.row.id = db_col_u64(q, 2);
 		d.row.state = (enum job_state)db_col_int(q, 3);
@@ -169,6 +179,8 @@ static int add_dates(struct show *s, const struct view *v, struct err *e)
 			continue;
 		d.row = (struct job_row){
 			.job = w->job,
+			.server = v->in.server[w->server].name,
+			.image = w->image,
 			.at_s = w->at_s,
 			.id = w->id,
 			.stored_bytes = j->stored_bytes,

@@ -391,5 +391,10 @@ const struct cli_verb verbs_server[] = {
 		.details = "Deletes nothing there. If the server still runs, "
 			   "it is known again as soon as it connects.",
 	},
+	{
+		.name = "group",
+		.summary = "name groups of servers, for the plan",
+		.sub = verbs_group,
+	},
 	{0},
 };

@@ -13,7 +13,7 @@
 
 extern const struct cli_verb verb_init, verb_serve, verb_log;
 extern const struct cli_verb verbs_image[], verbs_plan[], verbs_server[],
-	verbs_order[];
+	verbs_group[], verbs_order[];
 
 extern const struct cli_option origin_options[]; /* before the verb */
 /* The tree; the same each time. */

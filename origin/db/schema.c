@@ -144,7 +144,45 @@ static const char step_1[] =
 	" text TEXT NOT NULL DEFAULT '');"
 	"CREATE INDEX log_time ON log(time_s);";
 
-static const char *const steps[] = {step_1, NULL};
+/*
+ * Groups of servers; and since an entry may stand for a group and a folder, a
+ * job is of one server and one image of its entry.
+ */
+static const char step_2[] =
+	"CREATE TABLE server_group("
+	" name TEXT NOT NULL,"
+	" server TEXT NOT NULL,"
+	" PRIMARY KEY(name, server)) WITHOUT ROWID;"
+
+	"CREATE TABLE job_2("
+	" job INTEGER PRIMARY KEY AUTOINCREMENT,"
+	" entry INTEGER NOT NULL REFERENCES plan(entry),"
+	" server TEXT NOT NULL,"
+	" image TEXT NOT NULL,"
+	" at_s INTEGER NOT NULL,"
+	" id INTEGER NOT NULL DEFAULT 0,"
+	" state INTEGER NOT NULL DEFAULT 0,"
+	" start_s INTEGER NOT NULL DEFAULT 0,"
+	" expected_s INTEGER NOT NULL DEFAULT 0,"
+	" staged_s INTEGER NOT NULL DEFAULT 0,"
+	" stored INTEGER NOT NULL DEFAULT 0,"
+	" size INTEGER NOT NULL DEFAULT 0,"
+	" message TEXT NOT NULL DEFAULT '',"
+	" updated_s INTEGER NOT NULL DEFAULT 0,"
+	" UNIQUE(entry, server, image, at_s));"
+	"INSERT INTO job_2 SELECT job,entry,server,image,job.at_s,id,state,"
+	" start_s,expected_s,staged_s,stored,size,message,updated_s"
+	" FROM job JOIN plan USING(entry);"
+	/* Numbers are never given twice. */
+	"DELETE FROM sqlite_sequence WHERE name='job_2';"
+	"INSERT INTO sqlite_sequence(name,seq) SELECT 'job_2',seq"
+	" FROM sqlite_sequence WHERE name='job';"
+	"DROP TABLE job;"
+	"ALTER TABLE job_2 RENAME TO job;"
+	"CREATE INDEX job_at ON job(at_s);"
+	"CREATE INDEX job_state ON job(state);";
+
+static const char *const steps[] = {step_1, step_2, NULL};
 
 const struct db_schema origin_schema = {
 	.application_id = 0x53474f31, /* "SGO1" */

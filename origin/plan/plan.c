@@ -37,15 +37,31 @@ struct repeat plan_repeat(const struct plan_entry *p)
 	return (struct repeat){p->at_s, p->until_s, p->zone, p->repeat};
 }
 
+int plan_check_server(const char *server, struct err *e)
+{
+	return name_check_server(server + plan_is_group(server), e);
+}
+
+int plan_check_image(const char *image, struct err *e)
+{
+	char folder[STAGEFS_PATH_MAX_BYTES + 1];
+	size_t n = strlen(image);
+
+	if (!plan_is_folder(image) || n > sizeof(folder))
+		return name_check_image(image, e);
+	snprintf(folder, sizeof(folder), "%.*s", (int)n - 1, image);
+	return name_check_image(folder, e);
+}
+
 static int check(const struct plan_entry *p, struct err *e)
 {
 	struct repeat rep = plan_repeat(p);
 	char at[WHEN_TEXT], until[WHEN_TEXT];
 	int r;
 
-	r = name_check_server(p->server, e);
+	r = plan_check_server(p->server, e);
 	if (!r)
-		r = name_check_image(p->image, e);
+		r = plan_check_image(p->image, e);
 	if (!r)
 		r = zone_check(p->zone, e);
 	if (r)

@@ -2,6 +2,10 @@
 /*
  * plan.h - entries of the production plan: "server S needs image I at T
  * (until U, repeating R)", in the table `plan`.
+ *
+ * S may be a group of servers, "@hall1", and I a folder, "win11/": then it is
+ * what each server that is in the group needs of all images that are in the
+ * folder, looked up anew whenever the schedule runs.
  */
 #ifndef STAGEFS_ORIGIN_PLAN_PLAN_H
 #define STAGEFS_ORIGIN_PLAN_PLAN_H
@@ -9,17 +13,37 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "common/db.h"
+#include "common/limits.h"
 #include "origin/plan/repeat.h"
 #include "origin/plan/zone.h"
 
 #define PLAN_ENTRIES_MAX 1000000
 #define PLAN_PRIORITY_MAX 1000 /* and as much below 0 */
+#define PLAN_SERVER_MAX_BYTES (STAGEFS_SERVER_NAME_MAX_BYTES + 1) /* '@' */
+
+static inline bool plan_is_group(const char *server)
+{
+	return server[0] == '@';
+}
+
+static inline bool plan_is_folder(const char *image)
+{
+	size_t n = strlen(image);
+
+	return n > 0 && image[n - 1] == '/';
+}
+
+/* -EINVAL: neither the name of a server nor of a group; of an image nor of a
+ * folder. */
+int plan_check_server(const char *server, struct err *e);
+int plan_check_image(const char *image, struct err *e);
 
 struct plan_entry {
 	int64_t entry; /* its number; given by plan_add */
-	char server[64];
+	char server[PLAN_SERVER_MAX_BYTES + 1];
 	char *image; /* a name, resolved anew at each occurrence */
 	int64_t at_s, until_s; /* of the first occurrence; until 0: open end */
 	char zone[ZONE_MAX];

@@ -37,7 +37,10 @@ static void say_room(const struct plan_run *p, const struct task *t,
 	units_size(t->size_bytes, size);
 	units_size(s->capacity_bytes, capacity);
 	units_size(t->missing_bytes, need);
-	if (t->blocked == ROOM_UNKNOWN)
+	if (t->blocked == ROOM_UNKNOWN && s->name[0] == '@')
+		snprintf(j->message, sizeof(j->message),
+			 "group %s has no servers", s->name);
+	else if (t->blocked == ROOM_UNKNOWN)
 		snprintf(j->message, sizeof(j->message),
 			 "server %s has not reported yet", s->name);
 	else if (t->blocked == ROOM_NEVER &&
@@ -158,9 +161,12 @@ static void make_job(const struct plan_run *p, size_t i)
 		j->state = JOB_FAILED;
 		j->fits = false;
 		j->late_s = w->at_s < now ? now - w->at_s : 0;
-		snprintf(j->message, sizeof(j->message),
-			 "no image of this name is published: see "
-			 "`stagefs-origin image list`");
+		snprintf(j->message, sizeof(j->message), "%s",
+			 w->image[strlen(w->image) - 1] == '/'
+				 ? "no image in this folder is published: see "
+				   "`stagefs-origin image list`"
+				 : "no image of this name is published: see "
+				   "`stagefs-origin image list`");
 		return;
 	}
 	t = &p->task[p->task_of[i]];

@@ -110,10 +110,11 @@ static int write_job(struct db *db, struct view *v, size_t i, struct err *e)
 			      j->stored_bytes, w->size_bytes, j->message,
 			      v->in.now_s, row->job);
 	r = db_run(db, e,
-		   "INSERT INTO job(entry,at_s,id,state,start_s,expected_s,"
-		   "staged_s,stored,size,message,updated_s)"
-		   " VALUES(?,?,?,?,?,?,?,?,?,?,?)",
-		   "iiuiiiiuusi", w->entry, w->at_s, w->id, (int64_t)j->state,
+		   "INSERT INTO job(entry,server,image,at_s,id,state,start_s,"
+		   "expected_s,staged_s,stored,size,message,updated_s)"
+		   " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)",
+		   "issiuiiiiuusi", w->entry, v->in.server[w->server].name,
+		   w->image, w->at_s, w->id, (int64_t)j->state,
 		   j->start_s, j->expected_s, j->staged_s, j->stored_bytes,
 		   w->size_bytes, j->message, v->in.now_s);
 	if (!r)
@@ -126,15 +127,12 @@ static int close_job(struct db *db, const struct view *v,
 		     const struct job_row *row, struct err *e)
 {
 	char text[SCHED_MESSAGE + 64];
-	size_t i = 0;
 	int r;
 
-	while (v->entry[i].entry != row->entry)
-		i++;
 	snprintf(text, sizeof(text), "was not staged before its end%s%s",
 		 *row->message ? ": " : "", row->message);
-	r = origindb_log(db, e, v->in.now_s, "failed", v->entry[i].server, 0,
-			 v->entry[i].image, "entry %lld: %s",
+	r = origindb_log(db, e, v->in.now_s, "failed", row->server, 0,
+			 row->image, "entry %lld: %s",
 			 (long long)row->entry, text);
 	if (r)
 		return r;
@@ -143,6 +141,24 @@ static int close_job(struct db *db, const struct view *v,
 		      " WHERE job=?",
 		      "isiu", (int64_t)JOB_FAILED, text, v->in.now_s,
 		      row->job);
+}
+
+/* The server left the group, or the image the folder: as if the entry had been
+ * removed for this pair. */
+static int close_gone(struct db *db, const struct job_row *row, int64_t now_s,
+		      struct err *e)
+{
+	int r = db_run(db, e,
+		       "DELETE FROM job WHERE job=?1 AND NOT EXISTS"
+		       " (SELECT 1 FROM orders WHERE orders.job=?1)",
+		       "u", row->job);
+
+	if (r || db_changes(db))
+		return r;
+	return db_run(db, e,
+		      "UPDATE job SET state=?,message='the entry does not stand"
+		      " for this any more',updated_s=? WHERE job=?",
+		      "iiu", (int64_t)JOB_FAILED, now_s, row->job);
 }
 
 /* Rows of removed entries: those that had orders are history, the rest is
@@ -187,7 +203,7 @@ static int write_jobs(struct db *db, struct view *v, struct err *e)
 	bool any = false;
 	int r = stale_jobs(db, &any, e);
 
-	any = any || v->n_over > 0;
+	any = any || v->n_over > 0 || v->n_gone > 0;
 	for (size_t i = 0; i < v->in.n_wants && !any; i++)
 		any = changed(&v->row[i], &v->in.want[i], &v->out.job[i],
 			      v->in.now_s);
@@ -200,6 +216,8 @@ static int write_jobs(struct db *db, struct view *v, struct err *e)
 		r = write_job(db, v, i, e);
 	for (size_t i = 0; i < v->n_over && !r; i++)
 		r = close_job(db, v, &v->over[i], e);
+	for (size_t i = 0; i < v->n_gone && !r; i++)
+		r = close_gone(db, &v->gone[i], v->in.now_s, e);
 	if (!r)
 		r = close_removed(db, v, e);
 	if (!r)

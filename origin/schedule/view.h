@@ -20,9 +20,14 @@
 #include "origin/plan/plan.h"
 #include "origin/schedule/schedule.h"
 
+/* Of an entry for a group and a folder, so many of its pairs of a server and an
+ * image are looked at, by name. */
+#define VIEW_PAIRS_MAX 50000u
+
 /* The row of a job as it is in the database. */
 struct job_row {
 	uint64_t job; /* 0: there is none yet */
+	const char *server, *image; /* the view's */
 	int64_t entry, at_s;
 	uint64_t id, stored_bytes, size_bytes;
 	enum job_state state;
@@ -36,12 +41,18 @@ struct view {
 	int64_t hold_s;
 	struct plan_entry *entry; /* all that are not removed */
 	size_t n_entries;
-	/* By want, as in->want and out.job: */
+	/* By want, as in->want and out.job: entry by entry, of each server by
+	 * server and image by image, of these by time. */
 	size_t *entry_of;	/* index */
 	struct job_row *row;
 	/* Rows of live entries whose span is over, and that are not final. */
 	struct job_row *over;
 	size_t n_over;
+	/* Rows of live entries that stand for that server or image no more, and
+	 * that are not final. */
+	struct job_row *gone;
+	size_t n_gone;
+	int64_t cut_entry; /* stands for more than it may (0: none does) */
 	struct view_data *data; /* what `in` points into */
 };
 

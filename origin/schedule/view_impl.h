@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* view_impl.h - between view.c (wants, all together) and its two readers. */
+/* view_impl.h - between view.c (all together) and its readers. */
 #ifndef STAGEFS_ORIGIN_SCHEDULE_VIEW_IMPL_H
 #define STAGEFS_ORIGIN_SCHEDULE_VIEW_IMPL_H
 
 #include <uthash.h>
 
 #include "origin/schedule/view.h"
+#include "origin/servers/groups.h"
 
 struct named_server {
-	char name[64];
+	char name[PLAN_SERVER_MAX_BYTES + 1]; /* also of an empty group */
 	size_t index;
 	UT_hash_handle hh;
 };
@@ -16,6 +17,13 @@ struct named_server {
 struct named_image {
 	char *name;
 	uint64_t id, size_bytes; /* id 0: there is none */
+	UT_hash_handle hh;
+};
+
+struct named_folder {
+	const char *name; /* the entry's, with its '/' */
+	struct named_image **image; /* by name */
+	size_t n, room;
 	UT_hash_handle hh;
 };
 
@@ -44,10 +52,13 @@ struct view_data {
 	struct sched_image *image;
 	size_t n_images, images_room;
 	struct job_row *job;
-	size_t n_jobs, jobs_room, over_room;
+	size_t n_jobs, jobs_room, over_room, gone_room;
+	struct group_member *member;
+	size_t n_members;
 	struct rates rates;
 	struct named_server *servers;
 	struct named_image *images;
+	struct named_folder *folders;
 	struct named_rates *tables;
 	struct held *held;
 };
@@ -61,5 +72,8 @@ int view_find_server(struct view_data *d, const char *name, size_t *ret);
 int view_read_settings(struct db *db, struct view *v, struct err *e);
 /* view_servers.c: servers, what they store and hold, orders. */
 int view_read_servers(struct db *db, struct view *v, struct err *e);
+/* view_wants.c: entries, what they stand for, and their jobs. */
+int view_read_wants(struct db *db, struct view *v, int64_t ahead_s,
+		    struct err *e);
 
 #endif

@@ -202,7 +202,9 @@ static int read_images(struct db *db, struct view_data *d, int64_t now_s,
 		     "n.digest IS NOT NULL AND i.digest=n.digest"
 		     " FROM server_image i LEFT JOIN node n ON n.id=i.id"
 		     " WHERE i.server IN"
-		     " (SELECT server FROM plan WHERE removed_s=0)"
+		     " (SELECT server FROM plan WHERE removed_s=0 UNION"
+		     "  SELECT g.server FROM plan p JOIN server_group g"
+		     "  ON p.server='@'||g.name WHERE p.removed_s=0)"
 		     " OR i.held_until_s>? ORDER BY i.server",
 		     "i", now_s);
 	if (r)

@@ -212,7 +212,8 @@ static int check_plan(struct db *db, const char *name, int64_t now_s,
 
 	r = db_query(db, &q, e,
 		     "SELECT entry,server,at_s FROM plan WHERE removed_s=0"
-		     " AND (image=?1 OR substr(?1,1,length(image)+1)=image||'/')"
+		     " AND (image=?1 OR (substr(image,-1)='/' AND"
+		     "  substr(?1,1,length(image))=image))"
 		     " AND (repeat<>'' OR until_s=0 OR until_s>?2)"
 		     " ORDER BY at_s LIMIT 1",
 		     "si", name, now_s);

@@ -177,21 +177,30 @@ int node_get(struct db *db, uint64_t id, struct node *ret, bool *ret_removed,
 int node_each(struct db *db, int (*each)(const struct node *n, void *ctx),
 	      void *ctx, struct err *e)
 {
+	static const struct node root = {.id = 1};
+
+	return node_each_in(db, &root, each, ctx, e);
+}
+
+int node_each_in(struct db *db, const struct node *dir,
+		 int (*each)(const struct node *n, void *ctx), void *ctx,
+		 struct err *e)
+{
 	struct sqlite3_stmt *q;
 	struct node n;
 	int r;
 
 	r = db_query(db, &q, e,
 		     "WITH RECURSIVE tree(id, path) AS ("
-		     " SELECT id, name FROM node"
-		     "  WHERE parent=1 AND removed=0 UNION ALL"
+		     " SELECT id, ?2 || iif(?2='','','/') || name FROM node"
+		     "  WHERE parent=?1 AND removed=0 UNION ALL"
 		     " SELECT n.id, t.path || '/' || n.name"
 		     "  FROM tree t JOIN node n ON n.parent=t.id"
 		     "  WHERE n.removed=0)"
 		     " SELECT n.id,parent,path,is_dir,size,block_bytes,digest,"
 		     "mtime_s,added_s,revision,removed"
 		     " FROM tree t JOIN node n ON n.id=t.id ORDER BY path",
-		     "");
+		     "us", dir->id, dir->name);
 	if (r)
 		return r;
 	while ((r = db_next(db, q, e)) == 1) {

@@ -89,6 +89,10 @@ uint64_t node_revision(struct db *db); /* of the catalog */
  * other values are returned. It may not change the database. */
 int node_each(struct db *db, int (*each)(const struct node *n, void *ctx),
 	      void *ctx, struct err *e);
+/* The same, beneath a folder. */
+int node_each_in(struct db *db, const struct node *dir,
+		 int (*each)(const struct node *n, void *ctx), void *ctx,
+		 struct err *e);
 
 /*
  * One page of the catalog after `since`, not sealed; at most

@@ -16,7 +16,7 @@ equal "$status" 1
 equal "$(origin plan list --json | jq -c .)" '{"plan":[]}'
 line3() { add --force --server line3 "$@"; }
 refused "no image named nope" origin plan add --force -s line3 -i nope -a "+1h"
-refused "is a folder" origin plan add --force -s line3 -i win11 -a "+1h"
+refused "is a folder.*win11/ for all" origin plan add --force -s line3 -i win11 -a "+1h"
 refused "needed" origin plan add --server line3
 refused "server" add --force --server "../etc" --at "+1h"
 while IFS=$'\t' read -r at pattern; do
@@ -100,6 +100,60 @@ origin plan export > "$T/again.tsv"
 same_bytes "$T/plan.tsv" "$T/again.tsv"
 origin plan list > "$T/out"
 grep -Eq '^ +8 line3 ' "$T/out"
+
+# ---- groups and folders
+sqlite3 "$STORE/origin.db" "UPDATE server SET capacity=50000000, free=40000000"
+refused "no group '@hall1'.*group list.*--force" origin plan add -s @hall1 -i win11/ -a "+1h"
+refused "not in @hall1" origin server group remove hall1 line3
+refused "no group @hall1" origin server group remove @hall1
+refused "group: server name 'a b'" origin server group add "a b" line3
+equal "$status" 2
+refused "server name '@line3'" origin server group add hall1 @line3
+refused "needs GROUP" origin server group add hall1
+equal "$(origin server group list --json | jq -c .)" '{"groups":[]}'
+origin server group add @hall1 line3 line9 | grep -q '^@hall1: 2 servers added$'
+origin server group add hall2 line4 > /dev/null
+equal "$(origin server group list -n -r | tr '\n' ' ')" "hall1 line3 hall1 line9 hall2 line4 "
+group() { origin plan add -s @hall1 "$@"; }
+refused "no image named nope" group -i nope/ -a "+1h"
+refused "not a folder" group -i win11/base.wim/ -a "+1h"
+refused "must not be empty" group -i / -a "+1h"
+publish "$T/a" win11/drivers/net.img
+group -i win11/ -a "2036-12-02 06:00" > "$T/out"
+# line9 has told no zone: Tokyo it is.
+grep -q '^entry 9: @hall1 needs win11/ at 2036-12-02 06:00 +09:00: 4 images on servers, 2 in time$' "$T/out"
+equal "$(grep -c '^  line9 .*has not reported yet$' "$T/out")" 2
+equal "$(origin plan list --json | jq -r '[.plan[] | select(.entry == 9) | "\(.server) \(.image)"] | join(", ")')" \
+	"line3 win11/base.wim, line3 win11/drivers/net.img, line9 win11/base.wim, line9 win11/drivers/net.img"
+equal "$(origin plan list -s @hall1 -n -o ENTRY | sort -u | tr -d ' ')" 9
+refused_check 9
+origin server group remove hall1 line9 > /dev/null
+origin plan check 9 > "$T/out"
+equal "$(origin plan show 9 --json | jq -r '[.dates[].server] | unique | join(" ")')" line3
+sqlite3 "$STORE/origin.db" "INSERT INTO server(name, first_seen_s, last_seen_s, time_zone) VALUES('line9', 1, 1, 'UTC')"
+origin server group add hall1 line9 > /dev/null
+refused "different time zones.*06:00 Europe/Berlin" group -i win11/ -a "06:00"
+equal "$status" 2
+group -i win11/ -a "2036-12-02 06:00 Asia/Tokyo" > /dev/null
+group -i win11/ -a "+1h" > /dev/null
+origin plan remove 10 11 > /dev/null
+refused "plan entry 9 needs it" origin image remove win11/drivers/net.img
+origin image remove win11/drivers/net.img --force > /dev/null
+origin image remove win11/base.wim --force > /dev/null
+refused_check 9
+grep -q "no image in this folder is published" "$T/out"
+origin server group remove hall1 > /dev/null
+origin plan list | grep -q '^ *9 @hall1 '
+publish "$T/a" win11/base.wim
+origin plan list | grep -q 'group @hall1 has no servers'
+origin plan export | grep -q '^@hall1	win11/	2036-12-02T06:00:00+09:00 Asia/Tokyo	'
+origin plan export > "$T/plan.tsv"
+refused "line 5: there is no group '@hall1'.*nothing was added" origin plan import "$T/plan.tsv"
+origin plan import --force "$T/plan.tsv" > /dev/null
+origin log | grep -q 'grouped *line9 '
+for verb in add list remove; do
+	origin server group "$verb" --help | grep -q '^Usage: '
+done
 for verb in add list show remove check import export; do
 	origin plan "$verb" --help | grep -q '^Usage: '
 done

@@ -362,7 +362,7 @@ static void test_remove_asks_the_plan(void **state)
 		{"w/x", "", NOW + 5, -EBUSY},
 		{"w/x", "", NOW - 5, 0},
 		{"w/x", "FREQ=DAILY", NOW - 5, -EBUSY},
-		{"w", "", 0, -EBUSY},
+		{"w/", "", 0, -EBUSY},
 		{"w/xy", "", 0, 0},
 		{"x", "", 0, 0},
 	};
