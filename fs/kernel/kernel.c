@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "fs/kernel/point.h"
 #include "fs/locks.h"
 #include "fs/supervisor/wire.h"
 
@@ -224,6 +225,7 @@ int kernel_serve(struct kernel *k, void (*serving)(void *ctx), void *ctx)
 	if (r <= 0)
 		return r; /* 0: unmounted before it was served */
 	handles_answer_again(k->handles, owed, k);
+	kernel_point("resume.resend");
 	channel_resume(&k->channel, k->cfg.fuse_fd);
 	serving(ctx);
 	return loop_run(k->loop);

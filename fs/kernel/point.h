@@ -6,8 +6,8 @@
  *	open.register open.registered	a backing file
  *	open.fill open.end open.publish
  *	open.counted open.reply open.replied open.answered
- *	release.freed release.unregister
- *	resume.answer resume.answered
+ *	release.freed release.unregister release.reply
+ *	resume.answer resume.answered resume.resend
  *
  * Some are passed with locks held: the hook may end the process, no more.
  */

@@ -83,6 +83,7 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
 	handles_close(kernel_of(req)->handles, fi->fh);
+	kernel_point("release.reply");
 	fuse_reply_err(req, 0);
 }
 
