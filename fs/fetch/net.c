@@ -36,6 +36,9 @@
  * asked for again, in case something between us forgot it.
  */
 #define HELD_MAX_NS (900 * NS_PER_S)
+/* A peer that sends a byte now and then would keep a block for ever. Slower
+ * than a modem for as long as a stall lasts is one. */
+#define TRICKLE_BPS 1024
 /* What a cancelled transfer may still bring; a new connection costs more. */
 #define NEARLY_DONE_BYTES (64u << 10)
 
@@ -64,7 +67,19 @@ static enum fault cut_locked(const struct slot *s)
 	return FAULT_NONE;
 }
 
-static enum fault late(const struct slot *s)
+static bool trickles(struct slot *s)
+{
+	uint64_t ms = s->f->stall_ms;
+	uint64_t bytes = s->got_bytes - s->mark_bytes;
+
+	if (!s->head_ok || s->f->now_ns - s->mark_ns < ms * NS_PER_MS)
+		return false;
+	s->mark_ns = s->f->now_ns;
+	s->mark_bytes = s->got_bytes;
+	return bytes * 1000 < TRICKLE_BPS * ms;
+}
+
+static enum fault late(struct slot *s)
 {
 	uint64_t now_ns = s->f->now_ns;
 	bool prefetch = s->sent_class == CLASS_PREFETCH;
@@ -77,7 +92,9 @@ static enum fault late(const struct slot *s)
 								  : FAULT_NONE;
 	if (prefetch && s->header_bytes == 0)
 		return quiet_ns > HELD_MAX_NS ? FAULT_CUT : FAULT_NONE;
-	return quiet_ns > s->f->stall_ms * NS_PER_MS ? FAULT_STALL : FAULT_NONE;
+	if (quiet_ns > s->f->stall_ms * NS_PER_MS || (!prefetch && trickles(s)))
+		return FAULT_STALL;
+	return FAULT_NONE;
 }
 
 /* What others asked for since the last round. False: all is over. */

@@ -35,7 +35,7 @@ const char *outcome_why(const struct slot *s, CURLcode code)
 		/* The source gives prefetch what it can spare. */
 		if (s->sent_class == CLASS_PREFETCH)
 			return NULL;
-		return "no byte came for too long";
+		return "too few bytes came for too long";
 	case FAULT_NONE:
 	default:
 		break;

@@ -122,11 +122,13 @@ struct slot {
 	uint64_t first, last, total; /* bytes of the image, inclusive */
 	uint64_t pos;		     /* next byte */
 	bool head_ok, worked;
+	bool ended; /* in good order, as far as HTTP goes */
 	bool paused;
 	bool dry; /* paused for lack of a buffer */
 	enum fault fault;
 	uint64_t header_bytes, refused_bytes, got_bytes;
 	uint64_t start_ns, last_ns, paused_ns, paused_since_ns;
+	uint64_t mark_ns, mark_bytes; /* of the body: see trickles() */
 
 	struct piece *piece; /* the block being filled */
 	uint8_t *stash;	     /* bytes of the next one, no buffer yet */
@@ -143,7 +145,7 @@ struct slot {
 /* Did all come that was asked for? */
 static inline bool slot_complete(const struct slot *s)
 {
-	return s->head_ok && (!s->task->is_window || s->pos > s->last);
+	return s->head_ok && (s->task->is_window ? s->pos > s->last : s->ended);
 }
 
 struct fetch {

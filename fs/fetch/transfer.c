@@ -256,8 +256,10 @@ static size_t on_body(char *data, size_t one, size_t n, void *ctx)
 
 	(void)one;
 	s->last_ns = s->f->now_ns;
-	if (!s->head_ok && s->fault == FAULT_NONE)
+	if (!s->head_ok && s->fault == FAULT_NONE) {
 		check_head(s);
+		s->mark_ns = s->f->now_ns;
+	}
 	if (s->fault != FAULT_NONE)
 		return refuse(s, n);
 	if (must_yield(s))
@@ -291,7 +293,8 @@ void slot_resume(struct slot *s)
 	}
 	s->paused = s->dry = false;
 	s->paused_ns += s->f->now_ns - s->paused_since_ns;
-	s->last_ns = s->f->now_ns;
+	s->last_ns = s->mark_ns = s->f->now_ns;
+	s->mark_bytes = s->got_bytes;
 	/* Calls on_body before it returns. */
 	code = curl_easy_pause(s->easy, CURLPAUSE_CONT);
 	if (code == CURLE_OK)
@@ -365,9 +368,10 @@ static void set_range(struct slot *s, uint64_t first, uint64_t end)
 
 static void slot_clear(struct slot *s)
 {
-	s->head_ok = s->worked = s->paused = s->dry = false;
+	s->head_ok = s->worked = s->ended = s->paused = s->dry = false;
 	s->fault = FAULT_NONE;
 	s->header_bytes = s->refused_bytes = s->got_bytes = 0;
+	s->mark_bytes = 0;
 	s->first = s->last = s->pos = s->total = 0;
 	s->paused_ns = 0;
 	s->stash_n = s->doc_n = s->doc_room = 0;
@@ -421,12 +425,13 @@ void slot_end(struct slot *s, CURLcode code)
 		pause_now(s);
 		return;
 	}
+	s->ended = code == CURLE_OK;
 	if (!slot_complete(s))
 		why = outcome_why(s, code);
 	curl_multi_remove_handle(f->multi, s->easy);
 	outcome_tell(s, code, why);
 	piece_drop(s);
-	if (!t->is_window && slot_complete(s) && code == CURLE_OK) {
+	if (!t->is_window && slot_complete(s)) {
 		struct manifest_task *mt = (struct manifest_task *)t;
 
 		sources_worked(f->sources, s->source, f->now_ns);

@@ -72,6 +72,7 @@ enum fault {
 	SHORT,	   /* right head, orderly end in the middle */
 	RESET,	   /* the same with a reset */
 	STALL,	   /* the same with silence */
+	TRICKLE, /* the same with a byte now and then */
 	STALL_ERROR, /* a 503 whose page never ends */
 	FLIP,	   /* one wrong bit */
 	SHIFT,	   /* right bytes of the next block */
@@ -134,6 +135,12 @@ static inline void hold(int fd)
 
 	while (recv(fd, &c, 1, 0) > 0)
 		;
+}
+
+static inline void trickle(int fd, uint8_t *p)
+{
+	while (mini_write(fd, p++, 1))
+		usleep(20000);
 }
 
 static inline void check_headers(struct origin *o,
@@ -234,12 +241,15 @@ static inline bool send_window(struct origin *o, int fd, uint64_t a, uint64_t b,
 	case SHORT:
 	case RESET:
 	case STALL:
+	case TRICKLE:
 		head_206(fd, a, b, LENGTH, n, "");
 		send_body(o, fd, image + a, n / 2);
 		if (fault == RESET)
 			mini_reset(fd);
 		if (fault == STALL)
 			hold(fd);
+		if (fault == TRICKLE)
+			trickle(fd, image + a + n / 2);
 		return false;
 	default:
 		head_206(fd, a, b, LENGTH, n, "");

@@ -107,10 +107,10 @@ static void test_redirect_is_followed(void **state)
 
 static void test_stall(void **state)
 {
-	static const enum fault faults[] = {STALL, STALL_ERROR};
+	static const enum fault faults[] = {STALL, TRICKLE, STALL_ERROR};
 
 	(void)state;
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < 3; i++) {
 		struct fix *x = fix_new(&(struct params){.origins = 1,
 							 .stall_ms = 150});
 
@@ -311,6 +311,7 @@ static void test_manifest(void **state)
 		OK, SHORT, RESET, GZIP, STATUS_503, GARBAGE, LOOP, HEADERS,
 	};
 	struct digest other = {{1}};
+	struct source_state st;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(faults) / sizeof(*faults); i++) {
@@ -319,6 +320,9 @@ static void test_manifest(void **state)
 		atomic_store(&x->o[0].fault, (int)faults[i]);
 		atomic_store(&x->o[0].times, faults[i] == LOOP ? 4 : 1);
 		assert_int_equal(doc_get(x, &manifest->digest), 0);
+		/* Told to its source, or it would be asked without a pause. */
+		sources_state(x->sources, 0, &st);
+		assert_int_equal(st.failures, faults[i] != OK);
 		assert_int_equal(doc_get(x, &other), -ENOENT);
 		fix_free(x);
 	}
