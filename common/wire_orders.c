@@ -145,7 +145,8 @@ static int get_order_members(const json_t *o, struct wire_order *w,
 
 	if (r == 0)
 		r = get_kind(o, &w->kind, e);
-	if (r == 0)
+	/* Of the others it means nothing. */
+	if (r == 0 && kinds[w->kind].needs & NEEDS_VERSION)
 		r = jget_u64_opt(o, "id", INT64_MAX, &w->id, e);
 	if (r == 0 && kinds[w->kind].needs & NEEDS_VERSION)
 		r = get_digest(o, "digest", &w->digest, e);
