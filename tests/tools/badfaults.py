@@ -350,6 +350,16 @@ class Exchange:
         self.conn.hold(self.spec.get("seconds", 3600))
         raise Closed
 
+    @fault("drip")
+    def f_drip(self):
+        a, body = self.body()
+        after = self.spec.get("after", 0)
+        self.head(a.status, a.reason, a.headers)
+        self.send(body[:after])
+        for i in range(after, len(body)):
+            time.sleep(self.spec.get("seconds", 1))
+            self.send(body[i:i + 1])
+
     @fault("whole")
     def f_whole(self):
         a, body = self.body(None, [h for h in self.req.headers

@@ -52,6 +52,7 @@ on top of another one. Faults and their members (with defaults):
     close            after 0: the same with an orderly end: a short body under
                      a right Content-Length
     stall            after 0, seconds 3600: silence after so many bytes
+    drip             after 0, seconds 1: the same, then a byte each so often
     whole            200 and the whole file to a range request
     wrong-range      by 1048576: Content-Range moved by so much, right bytes
     wrong-total      Content-Range with a length that is one more
