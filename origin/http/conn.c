@@ -17,6 +17,10 @@
  * - It stops reading while a request waits for its answer, and so does not
  *   notice that the client is gone (libevent issue 608); while it sends, it
  *   reads without a bound. Reading is left on with a low watermark of memory.
+ * - It has one bound for all bodies and no hook before it reads one (the
+ *   header callback is for clients; a hook for new requests comes with 2.2).
+ *   But it reads out of a buffer that tells of each byte before evhttp looks:
+ *   there the request line is read ahead, and the bound of its route set.
  *
  * Who owns a request: evhttp until conn_request; we until the answer's last
  * part was handed over; then evhttp again. If the connection ends in our time,
@@ -43,8 +47,12 @@
 #define REQUEST_MAX_S 30
 #define BODY_MIN_BPS (256u << 10)
 #define IDLE_MAX_S 120
+/* One too many has so long to ask, and to be told. */
+#define REFUSED_MAX_S 5
 /* The desk holds for 60 s at the most. */
 #define HELD_MAX_S (STAGEFS_ORDERS_WAIT_MAX_S + 60)
+/* The body of a request that is not known to take more. */
+#define BODY_MAX_BYTES STAGEFS_REPORT_MAX_BYTES
 /* A client may pause a transfer for minutes: its memory is full, its reader
  * waits, it is paced by somebody. */
 #define STALL_MAX_S 900
@@ -63,24 +71,40 @@ void conn_cut(struct conn *c)
 		shutdown(c->fd, SHUT_RDWR);
 }
 
+void conn_charge(struct conn *c, uint64_t bytes)
+{
+	__atomic_add_fetch(&c->loop->shared->metrics->input_bytes,
+			   bytes - c->charged_bytes, __ATOMIC_RELAXED);
+	c->charged_bytes = bytes;
+}
+
+/*
+ * What a request has brought counts until it is complete, wherever libevent
+ * keeps it. What comes above its bound is thrown away by evhttp, which answers
+ * 413 and goes on reading so that the client gets to read that.
+ */
 static void on_input(struct evbuffer *buf,
 		     const struct evbuffer_cb_info *info, void *arg)
 {
 	struct conn *c = arg;
-	struct loop_shared *s = c->loop->shared;
-	uint64_t total;
+	struct metrics *m = c->loop->shared->metrics;
+	uint64_t most, bytes;
 
-	if (info->n_added && c->phase == CONN_IDLE) {
+	if (info->n_added == 0)
+		return;
+	if (c->phase == CONN_IDLE) {
 		conn_set_phase(c, CONN_READING);
 		c->got_bytes = 0;
 	}
 	c->got_bytes += info->n_added;
-	total = __atomic_add_fetch(&s->input_bytes,
-				   info->n_added - info->n_deleted,
-				   __ATOMIC_RELAXED);
-	if (info->n_added && total > LOOP_INPUT_MAX_BYTES &&
-	    evbuffer_get_length(buf) > LOOP_AHEAD_MAX_BYTES) {
-		metrics_add(&s->metrics->cut, 1);
+	if (c->phase == CONN_READING && !c->line_seen)
+		c->line_seen = request_look_ahead(c, buf);
+	most = c->body_max_bytes + LOOP_HEAD_MAX_BYTES + LOOP_AHEAD_MAX_BYTES;
+	bytes = c->charged_bytes + info->n_added;
+	conn_charge(c, bytes < most ? bytes : most);
+	if (metrics_get(&m->input_bytes) > LOOP_INPUT_MAX_BYTES &&
+	    c->charged_bytes > LOOP_AHEAD_MAX_BYTES) {
+		metrics_add(&m->cut, 1);
 		conn_cut(c);
 	}
 }
@@ -122,13 +146,11 @@ static void unlink_conn(struct conn *c)
 	loop_lost_one(l);
 }
 
-/* What was read and not taken is no longer counted. */
 static void forget_input(struct conn *c)
 {
 	struct evbuffer *in = bufferevent_get_input(c->bev);
 
-	__atomic_sub_fetch(&c->loop->shared->input_bytes,
-			   evbuffer_get_length(in), __ATOMIC_RELAXED);
+	conn_charge(c, 0);
 	evbuffer_remove_cb(in, on_input, c);
 	evbuffer_remove_cb(bufferevent_get_output(c->bev), on_output, c);
 }
@@ -168,6 +190,7 @@ struct bufferevent *conn_make(struct event_base *base, void *arg)
 	struct metrics *m = l->shared->metrics;
 	struct conn *c = calloc(1, sizeof(*c));
 	struct bufferevent *bev;
+	uint64_t n;
 
 	bev = c ? bufferevent_socket_new(base, -1, 0) : NULL;
 	if (!bev) {
@@ -185,9 +208,10 @@ struct bufferevent *conn_make(struct event_base *base, void *arg)
 	DL_APPEND(l->fresh, c);
 	__atomic_add_fetch(&l->n_conns, 1, __ATOMIC_RELAXED);
 	metrics_add(&m->accepted, 1);
-	c->over_limit = __atomic_add_fetch(&m->connections, 1,
-					   __ATOMIC_RELAXED) >
-			l->shared->max_connections;
+	n = __atomic_add_fetch(&m->connections, 1, __ATOMIC_RELAXED);
+	c->over_limit = n > l->shared->max_connections;
+	c->far_over_limit = n > (uint64_t)l->shared->max_connections +
+					LOOP_REFUSED_MAX;
 	event_active(l->adopt, EV_READ, 0);
 	return bev;
 }
@@ -217,16 +241,26 @@ static void adopt(struct conn *c)
 	evhttp_connection_set_closecb(c->http, on_close, c);
 	evbuffer_add_cb(bufferevent_get_input(c->bev), on_input, c);
 	evbuffer_add_cb(bufferevent_get_output(c->bev), on_output, c);
-	bufferevent_setwatermark(c->bev, EV_READ, 0,
-				 STAGEFS_DESCRIPTOR_MAX_BYTES +
-					 2 * LOOP_HEAD_MAX_BYTES);
+	conn_read_on(c);
 	bufferevent_decref(c->bev);
+	if (c->far_over_limit)
+		conn_cut(c);
 }
 
 void conn_adopt_all(struct loop *l)
 {
 	while (l->fresh)
 		adopt(l->fresh);
+}
+
+void conn_read_on(struct conn *c)
+{
+	c->line_seen = false;
+	c->body_max_bytes = BODY_MAX_BYTES;
+	evhttp_connection_set_max_body_size(c->http, BODY_MAX_BYTES);
+	bufferevent_setwatermark(c->bev, EV_READ, 0,
+				 STAGEFS_DESCRIPTOR_MAX_BYTES +
+					 2 * LOOP_HEAD_MAX_BYTES);
 }
 
 void conn_watch(struct conn *c)
@@ -242,261 +276,16 @@ void conn_watch(struct conn *c)
 	bufferevent_enable(c->bev, EV_READ);
 }
 
-/* ---- requests ---------------------------------------------------------- */
-
-static unsigned method_of(struct evhttp_request *req)
-{
-	switch (evhttp_request_get_command(req)) {
-	case EVHTTP_REQ_GET:
-		return METHOD_GET;
-	case EVHTTP_REQ_HEAD:
-		return METHOD_HEAD;
-	case EVHTTP_REQ_PUT:
-		return METHOD_PUT;
-	case EVHTTP_REQ_POST:
-		return METHOD_POST;
-	default:
-		return METHOD_OTHER;
-	}
-}
-
-static const char *method_name(unsigned method)
-{
-	switch (method) {
-	case METHOD_GET:
-		return "GET";
-	case METHOD_HEAD:
-		return "HEAD";
-	case METHOD_PUT:
-		return "PUT";
-	case METHOD_POST:
-		return "POST";
-	default:
-		return "(other)";
-	}
-}
-
-const char *conn_request_header(struct conn *c, const char *name)
-{
-	return evhttp_find_header(evhttp_request_get_input_headers(c->req),
-				  name);
-}
-
-void conn_header(struct conn *c, const char *name, const char *value)
-{
-	evhttp_add_header(evhttp_request_get_output_headers(c->req), name,
-			  value);
-}
-
-static void log_request(struct conn *c, struct evhttp_request *req)
-{
-	char *address = NULL;
-	uint16_t port = 0;
-
-	if (!log_debug_on("http"))
-		return;
-	evhttp_connection_get_peer(c->http, &address, &port);
-	log_debug("http", "%s:%u %s %s: %d", address ? address : "?", port,
-		  method_name(c->method), evhttp_request_get_uri(req),
-		  c->status);
-}
-
-/* The answer has left in full. */
-static void on_complete(struct evhttp_request *req, void *arg)
-{
-	struct conn *c = arg;
-	struct metrics *m = c->loop->shared->metrics;
-	size_t ahead = evbuffer_get_length(bufferevent_get_input(c->bev));
-
-	log_request(c, req);
-	metrics_add(&m->requests[c->match.route], 1);
-	if (c->status > 0 && c->status < METRICS_STATUS_MAX)
-		metrics_add(&m->status[c->status], 1);
-	data_end(c);
-	c->req = NULL;
-	c->match.route = ROUTE_OTHER; /* for pages that evhttp sends itself */
-	c->got_bytes = ahead;
-	conn_set_phase(c, ahead ? CONN_READING : CONN_IDLE);
-	bufferevent_setwatermark(c->bev, EV_READ, 0,
-				 STAGEFS_DESCRIPTOR_MAX_BYTES +
-					 2 * LOOP_HEAD_MAX_BYTES);
-}
-
-static void answer(struct conn *c, int status, const char *type,
-		   struct text *body);
-
-void conn_say(struct conn *c, int status, const char *line)
-{
-	answer(c, status, "text/plain; charset=utf-8",
-	       text_printf("%s\n", line));
-}
-
-/* Hands the request to the desk. */
-static void ask_desk(struct conn *c)
-{
-	struct evbuffer *in = evhttp_request_get_input_buffer(c->req);
-	struct loop *l = c->loop;
-	struct desk_job *job = calloc(1, sizeof(*job));
-	const char *none_match = conn_request_header(c, "If-None-Match");
-	bool keep_body = route_max_body_bytes(c->match.route) > 0;
-	char *address = NULL;
-	uint16_t port;
-
-	if (!job)
-		goto busy;
-	job->loop = l;
-	job->match = c->match;
-	job->token = ++l->last_token;
-	evhttp_connection_get_peer(c->http, &address, &port);
-	if (address)
-		strncat(job->address, address, sizeof(job->address) - 1);
-	if (none_match && !(job->none_match = strdup(none_match)))
-		goto busy;
-	if (keep_body) {
-		job->body_n = evbuffer_get_length(in);
-		job->body = malloc(job->body_n + 1);
-		if (!job->body)
-			goto busy;
-		evbuffer_remove(in, job->body, job->body_n);
-		job->body[job->body_n] = '\0';
-	}
-	c->token = job->token;
-	if (desk_submit(l->shared->desk, job))
-		goto busy;
-	conn_set_phase(c, CONN_HELD);
-	HASH_ADD(by_token, l->by_token, token, sizeof(c->token), c);
-	conn_watch(c);
-	return;
-busy:
-	desk_job_free(job);
-	conn_header(c, "Retry-After", "5");
-	conn_say(c, 503, "too much to do now: try again");
-}
-
-static void dispatch(struct conn *c)
-{
-	size_t body = evbuffer_get_length(
-		evhttp_request_get_input_buffer(c->req));
-	size_t max = route_max_body_bytes(c->match.route);
-
-	if (!(route_methods(c->match.route) & c->method)) {
-		conn_header(c, "Allow", route_allow(c->match.route));
-		conn_say(c, 405, "this place does not take that method");
-	} else if (max && body > max) {
-		conn_say(c, 413, "the body is too large");
-	} else if (c->match.route == ROUTE_DATA ||
-		   c->match.route == ROUTE_MANIFEST) {
-		data_answer(c);
-	} else {
-		ask_desk(c);
-	}
-}
-
-void conn_request(struct evhttp_request *req, void *arg)
-{
-	struct evhttp_connection *http = evhttp_request_get_connection(req);
-	const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(req);
-	const char *path = uri ? evhttp_uri_get_path(uri) : NULL;
-	struct loop *l = arg;
-	struct conn *c = NULL;
-	struct err e;
-	int r;
-
-	HASH_FIND(by_http, l->by_http, &http, sizeof(http), c);
-	if (!c) {
-		/* No memory for ours when it came. */
-		evhttp_send_error(req, 503, NULL);
-		return;
-	}
-	c->req = req;
-	c->method = method_of(req);
-	c->status = 0;
-	memset(&c->match, 0, sizeof(c->match));
-	conn_set_phase(c, CONN_WORKING);
-	evhttp_request_set_on_complete_cb(req, on_complete, c);
-	bufferevent_setwatermark(c->bev, EV_READ, 0, LOOP_AHEAD_MAX_BYTES);
-	if (c->over_limit || l->ending) {
-		metrics_add(&l->shared->metrics->refused, c->over_limit);
-		conn_header(c, "Connection", "close");
-		conn_header(c, "Retry-After", "5");
-		conn_say(c, 503, c->over_limit ? "too many connections"
-					       : "the origin is stopping");
-		return;
-	}
-	r = route_parse(path ? path : "",
-			uri ? evhttp_uri_get_query(uri) : NULL, &c->match, &e);
-	if (r)
-		conn_say(c, r == -ENOENT ? 404 : 400, e.text);
-	else
-		dispatch(c);
-}
-
-/* ---- answers ----------------------------------------------------------- */
-
-static void put_text(const void *data, size_t n, void *text)
-{
-	(void)data;
-	(void)n;
-	text_put(text);
-}
-
-/* Takes over `body`, which may be NULL. */
-static void answer(struct conn *c, int status, const char *type,
-		   struct text *body)
-{
-	struct evbuffer *buf = NULL;
-	char length[24];
-
-	c->status = status;
-	if (status != 204 && status != 304) {
-		snprintf(length, sizeof(length), "%zu", body ? body->n : 0);
-		conn_header(c, "Content-Length", length);
-		if (body && type)
-			conn_header(c, "Content-Type", type);
-	}
-	/* evhttp would send a body to a HEAD too. */
-	if (body && body->n && c->method != METHOD_HEAD && status != 304) {
-		buf = c->loop->scratch;
-		if (!evbuffer_add_reference(buf, body->data, body->n, put_text,
-					    body))
-			body = NULL;
-	}
-	text_put(body);
-	conn_set_phase(c, CONN_SENDING);
-	evhttp_send_reply(c->req, status, NULL, buf);
-}
-
-void conn_reply(struct loop *l, struct desk_reply *r)
-{
-	struct conn *c = NULL;
-
-	HASH_FIND(by_token, l->by_token, &r->token, sizeof(r->token), c);
-	/* It may be gone: a cancel and its reply cross. */
-	if (c) {
-		HASH_DELETE(by_token, l->by_token, c);
-		conn_set_phase(c, CONN_WORKING);
-		if (r->etag[0])
-			conn_header(c, "ETag", r->etag);
-		if (c->match.route == ROUTE_CATALOG)
-			conn_header(c, "Cache-Control", "no-cache");
-		else
-			conn_header(c, "Cache-Control", "no-store");
-		if (r->status == 503)
-			conn_header(c, "Retry-After", "5");
-		answer(c, r->status, r->type, r->body);
-		r->body = NULL;
-	}
-	desk_reply_free(r);
-}
-
 /* ---- patience ---------------------------------------------------------- */
 
 static uint64_t patience_s(const struct conn *c)
 {
 	switch (c->phase) {
 	case CONN_IDLE:
-		return IDLE_MAX_S;
+		return c->over_limit ? REFUSED_MAX_S : IDLE_MAX_S;
 	case CONN_READING:
+		if (c->over_limit)
+			return REFUSED_MAX_S;
 		return REQUEST_MAX_S + c->got_bytes / BODY_MIN_BPS;
 	case CONN_HELD:
 		return HELD_MAX_S;

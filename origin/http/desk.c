@@ -29,6 +29,7 @@
 /* Bodies that wait. One descriptor may be 64 MiB. */
 #define WAITING_MAX_BYTES (256u << 20)
 #define JOBS_MAX 16384
+#define HELD_PER_SERVER_MAX 4
 
 struct desk {
 	struct desk_config c; /* set once */
@@ -78,6 +79,27 @@ static void send_reply(struct desk *d, struct desk_job *job,
 		d->c.reply(job->loop, r);
 	}
 	desk_job_free(job);
+}
+
+/*
+ * A server holds one request; after a lost connection two, until the first one's
+ * time is up. Of more than a few the oldest is answered, with nothing.
+ */
+static void make_room(struct desk *d, const char *server)
+{
+	struct desk_job *job, *oldest = NULL;
+	unsigned n = 0;
+
+	DL_FOREACH(d->held, job) {
+		if (job->until_ns == 0 ||
+		    strcmp(job->match.server, server) != 0)
+			continue;
+		n++;
+		if (!oldest || job->until_ns < oldest->until_ns)
+			oldest = job;
+	}
+	if (n >= HELD_PER_SERVER_MAX)
+		oldest->until_ns = 0;
 }
 
 /* Answers it if it is time, else leaves it with the held ones. */
@@ -158,6 +180,8 @@ static void run_job(struct desk *d, struct desk_job *job)
 		desk_job_free(job);
 	} else if (job->match.route == ROUTE_ORDERS) {
 		job->until_ns = now + job->match.wait_s * NS_PER_S;
+		if (job->match.wait_s > 0)
+			make_room(d, job->match.server);
 		answers_seen(d->answers, job);
 		try_orders(d, job, job->match.wait_s == 0);
 	} else {

@@ -285,7 +285,6 @@ static int make_http(struct loop *l)
 	if (!l->http)
 		return -ENOMEM;
 	evhttp_set_max_headers_size(l->http, LOOP_HEAD_MAX_BYTES);
-	evhttp_set_max_body_size(l->http, STAGEFS_DESCRIPTOR_MAX_BYTES);
 	/* So that a client that sends too much still reads why. */
 	evhttp_set_flags(l->http, EVHTTP_SERVER_LINGERING_CLOSE);
 	evhttp_set_default_content_type(l->http, NULL);

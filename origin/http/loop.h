@@ -11,8 +11,8 @@
  * All of a connection happens on its loop. Other threads hand in replies
  * (loop_reply) and ask for the end (loop_quit); nothing else crosses.
  *
- * The files: loop.c has the thread, conn.c the connections, data.c the answers
- * with bytes of images.
+ * The files: loop.c has the thread, conn.c the connections, request.c what is
+ * asked and answered on them, data.c the answers with bytes of images.
  */
 #ifndef STAGEFS_ORIGIN_HTTP_LOOP_H
 #define STAGEFS_ORIGIN_HTTP_LOOP_H
@@ -36,6 +36,8 @@
 #define LOOP_HEAD_MAX_BYTES (32u << 10)
 /* What a peer may send ahead while its request is being answered. */
 #define LOOP_AHEAD_MAX_BYTES (64u << 10)
+/* So many above the limit are told that they are too many; the rest is cut. */
+#define LOOP_REFUSED_MAX 256u
 /* What all connections together may have sent and not been answered for. */
 #define LOOP_INPUT_MAX_BYTES (512u << 20)
 
@@ -48,7 +50,6 @@ struct loop_shared {
 	unsigned max_connections;
 	unsigned n_loops;
 	struct loop **loop;
-	uint64_t input_bytes; /* atomic: in all input buffers */
 };
 
 enum conn_phase {
@@ -67,11 +68,14 @@ struct conn {
 	struct bufferevent *bev;
 	struct evhttp_connection *http; /* NULL until adopted */
 	int fd;
-	bool over_limit;
+	bool over_limit, far_over_limit;
 
 	enum conn_phase phase;
 	uint64_t since_ns; /* of the phase; SENDING: last progress */
 	uint64_t got_bytes; /* READING: so far */
+	bool line_seen; /* of the request that comes */
+	uint64_t body_max_bytes; /* that it may have */
+	uint64_t charged_bytes; /* in metrics.input_bytes */
 
 	/* The request in work. `req` is evhttp's again once it was answered
 	 * in full. */
@@ -149,21 +153,31 @@ void loop_lost_one(struct loop *l);
 
 /* ---- conn.c: on the loop's thread -------------------------------------- */
 
-/* evhttp's callbacks for a new connection and for a complete request. */
+/* evhttp's callback for a new connection. */
 struct bufferevent *conn_make(struct event_base *base, void *loop);
-void conn_request(struct evhttp_request *req, void *loop);
 /* Those made since the last call get their callbacks. */
 void conn_adopt_all(struct loop *l);
-void conn_reply(struct loop *l, struct desk_reply *r);
 /* Cuts what is too slow. Once a second. */
 void conn_sweep(struct loop *l, uint64_t now_ns);
 void conn_set_phase(struct conn *c, enum conn_phase phase);
 /* While a request waits, notice that its client went away. */
 void conn_watch(struct conn *c);
-/* An answer without a body of its own: one line of text. */
-void conn_say(struct conn *c, int status, const char *line);
+/* The next request may come. */
+void conn_read_on(struct conn *c);
+/* So much of what it sent is kept. */
+void conn_charge(struct conn *c, uint64_t bytes);
 /* Ends the connection in an orderly way, from anywhere. */
 void conn_cut(struct conn *c);
+
+/* ---- request.c --------------------------------------------------------- */
+
+/* Sets the bound of the body by the request line, if that is there: true. */
+bool request_look_ahead(struct conn *c, struct evbuffer *buf);
+/* evhttp's callback for a complete request. */
+void conn_request(struct evhttp_request *req, void *loop);
+void conn_reply(struct loop *l, struct desk_reply *r);
+/* An answer without a body of its own: one line of text. */
+void conn_say(struct conn *c, int status, const char *line);
 void conn_header(struct conn *c, const char *name, const char *value);
 const char *conn_request_header(struct conn *c, const char *name);
 

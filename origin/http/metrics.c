@@ -76,6 +76,8 @@ static void write_connections(const struct metrics *m, FILE *out)
 {
 	one(out, "connections", "gauge", "open connections",
 	    metrics_get(&m->connections));
+	one(out, "input_bytes", "gauge", "kept of requests that come",
+	    metrics_get(&m->input_bytes));
 	one(out, "connections_total", "counter", "connections accepted",
 	    metrics_get(&m->accepted));
 	one(out, "connections_refused_total", "counter",

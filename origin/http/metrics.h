@@ -24,7 +24,8 @@ struct metrics {
 	 * answers only, which is what an image costs. */
 	uint64_t bytes[ROUTE_COUNT];
 	uint64_t data_bytes[CLASS_COUNT];
-	uint64_t connections; /* open ones: the only one that also sinks */
+	uint64_t connections; /* open ones: this and the next also sink */
+	uint64_t input_bytes; /* of requests that are not complete */
 	uint64_t accepted, refused, cut;
 };
 

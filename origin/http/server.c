@@ -38,7 +38,7 @@ static void log_libevent(int severity, const char *text)
 static void raise_fd_limit(unsigned connections)
 {
 	struct rlimit lim;
-	rlim_t want = 2 * (rlim_t)connections + OTHER_FDS;
+	rlim_t want = 2 * (rlim_t)connections + LOOP_REFUSED_MAX + OTHER_FDS;
 
 	if (getrlimit(RLIMIT_NOFILE, &lim) || lim.rlim_cur >= want)
 		return;

@@ -92,6 +92,78 @@ elif what == "flood":
     except (socket.timeout, OSError):
         pass
     assert n < 1 << 27, n
+elif what == "bodies":
+    # What is too large for its place is thrown away as it comes, and refused
+    # in words at its end.
+    def resident():
+        with open("/proc/%s/status" % sys.argv[4]) as f:
+            return int(f.read().split("VmRSS:")[1].split()[0]) << 10
+    def asks(line, length):
+        before = resident()
+        s = dial()
+        send(s, line + b"\r\nContent-Length: %d\r\n\r\n" % length)
+        for _ in range(length // 1000000 - 1):
+            send(s, b"x" * 1000000)
+        time.sleep(0.2)
+        grown = resident() - before
+        assert grown < length // 2 or sys.argv[5] == "sanitized", (line, grown)
+        send(s, b"x" * 1000000)
+        assert status(s.recv(1000)) == b"413"
+        s.close()
+    put = b"PUT /v1/servers/x/descriptor HTTP/1.1"
+    asks(b"POST /v1/servers/x/orders/1 HTTP/1.1", 50000000)
+    asks(b"PUT /v1/servers/x/orders HTTP/1.1", 50000000)
+    s = dial()                                  # in chunks nobody says how much
+    send(s, b"POST /v1/servers/x/orders/1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for _ in range(3):
+        send(s, b"10000\r\n" + b"x" * 65536 + b"\r\n")
+    assert status(s.recv(1000)) == b"413"
+    s.close()
+    # The bound is that of each request of a connection, also if its line comes
+    # in pieces, or while another request is answered: 400 is the reader's own.
+    body = b"\r\nContent-Length: 100000\r\nConnection: close\r\n\r\n" + b"x" * 100000
+    says(b"GET /healthz HTTP/1.1\r\n\r\n" + put + body, b"200")
+    s = dial()
+    send(s, b"GET /healthz HTTP/1.1\r\n\r\n" + put + body)
+    got, closed = drain(s)
+    assert closed and got.count(b"HTTP/1.1 200") == 1 and got.count(b"HTTP/1.1 400") == 1, got
+    s = dial()
+    for part in (b"PU", b"T /v1/servers/x/desc", b"riptor HT", b"TP/1.1"):
+        send(s, part)
+        time.sleep(0.2)
+    send(s, body)
+    got, closed = drain(s)
+    assert closed and status(got) == b"400", got[:80]
+    # And after a large one comes a small one.
+    s = dial()
+    send(s, put + b"\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100000)
+    assert status(s.recv(10000)) == b"400"
+    send(s, b"POST /v1/servers/x/orders/1 HTTP/1.1\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100000)
+    assert status(s.recv(10000)) == b"413"
+    s.close()
+elif what == "unfinished":
+    # What is kept of requests that do not end is counted: bounded for all.
+    s = dial()
+    send(s, b"PUT /v1/servers/x/descriptor HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for _ in range(30):
+        send(s, b"186a0\r\n" + b"x" * 100000 + b"\r\n")
+    print("sent", flush=True)
+    sys.stdin.readline()
+    s.close()
+elif what == "held":
+    # One server name that holds many requests: the oldest are answered.
+    held = []
+    for i in range(10):
+        s = dial()
+        send(s, b"GET /v1/servers/y/orders?wait=60&catalog=1 HTTP/1.1\r\n\r\n")
+        held.append(s)
+        time.sleep(0.1)
+    for s in held[:6]:
+        assert status(s.recv(10000)) == b"200"
+    time.sleep(0.5)
+    assert not select.select(held[6:], [], [], 0)[0]
+    for s in held:
+        s.close()
 elif what == "vanish":
     # Connections that end without a word, at every stage.
     for i in range(400):
@@ -107,12 +179,14 @@ elif what == "vanish":
         s.close()
 elif what == "slow":
     # One byte a second never makes a request; a paused reader is left alone.
-    slow, paused = dial(), dial()
+    slow, body, paused = dial(), dial(), dial()
+    send(body, b"PUT /v1/servers/x/descriptor HTTP/1.1\r\nContent-Length: 60000000\r\n\r\n")
     send(paused, b"GET /v1/data/%s HTTP/1.1\r\nConnection: close\r\n\r\n" % digest.encode())
     first = paused.recv(1000)
     for c in b"GET /healthz HTTP/1.1\r\nX-Long: " + b"a" * 100:
         try:
             slow.send(bytes([c]))
+            body.send(b"x")
         except OSError:
             break
         if select.select([slow], [], [], 1)[0]:
@@ -120,6 +194,7 @@ elif what == "slow":
     else:
         raise SystemExit("the slow one was not cut")
     assert slow.recv(100) == b""
+    assert drain(body) == (b"", True)
     rest, closed = drain(paused)
     body = (first + rest).split(b"\r\n\r\n", 1)[1]
     assert closed and len(body) == 5000000, len(body)
@@ -140,9 +215,15 @@ elif what == "many":
     assert refused >= 15, refused
     send(held[0], b"GET /healthz HTTP/1.1\r\n\r\n")
     assert status(held[0].recv(1000)) == b"200"
+    # Those that do not even ask are not kept; of very many none is.
+    idle = [dial() for _ in range(300)]
+    closed = sum(drain(s) == (b"", True) for s in idle)
+    assert closed >= 295, closed
+    assert not select.select(held, [], [], 0)[0]
 PY
 D=$(origin image show a.img --json | jq -r .image.digest)
-peers() { /usr/bin/python3 "$T/peers.py" "$PORT" "$D" "$1"; }
+build=$(sanitized && echo sanitized || echo plain)
+peers() { /usr/bin/python3 "$T/peers.py" "$PORT" "$D" "$1" "$ORIGIN_PID" "$build"; }
 alive()
 {
 	equal "$(curl -fsS "$URL/healthz")" ok "after $1"
@@ -152,10 +233,19 @@ alive()
 
 peers slow > "$T/slow.log" 2>&1 &
 slow=$!
-for what in garbage pipeline flood vanish; do
+for what in garbage pipeline bodies flood held vanish; do
 	peers "$what"
 	alive "$what"
 done
+kept() { [ "$(curl -fsS "$URL/metrics" | awk '/^stagefs_origin_input_bytes / { print $2 }')" "$@" ]; }
+mkfifo "$T/go"
+/usr/bin/python3 "$T/peers.py" "$PORT" "$D" unfinished > "$T/unfinished.log" < "$T/go" & unfinished=$!
+exec 5> "$T/go"
+eventually 30 grep -q sent "$T/unfinished.log"
+eventually 10 kept -gt 3000000
+exec 5>&-
+wait "$unfinished"
+eventually 10 kept -lt 200000
 wait "$slow" || { cat "$T/slow.log"; fail "slow peers"; }
 curl -fsS "$URL/metrics" > "$T/metrics"
 grep -Eq '^stagefs_origin_connections_cut_total [1-9]' "$T/metrics"
