@@ -15,10 +15,22 @@
  * Rejected: to build the INIT reply here and tell libfuse by its private
  * struct what was agreed; the replay lets libfuse go through its own code.
  *
- * libfuse knows passthrough since 3.17. It needs two things of it, some bits
- * in the reply to INIT and a number in that to OPEN, and libfuse sends any
- * bytes it is given; so both are set here, with any libfuse, and there is one
- * way to test.
+ * libfuse knows passthrough since 3.17 (FUSE_CAP_PASSTHROUGH, fuse_file_info.
+ * backing_id). It needs two things, some bits in the reply to INIT and a number
+ * in that to OPEN, and libfuse sends any bytes it is given; so both are set
+ * here, with any libfuse, and there is one way to test. What else differs:
+ *
+ *	3.14	answers INIT with flags2 and max_stack_depth 0
+ *	3.17	answers with FUSE_INIT_EXT and flags2 filled in, and sets the
+ *		passthrough bits only for who asks by want_ext. Nobody does, and
+ *		bits that are set twice are set: what it says is or-ed, not
+ *		replaced. It would add want and want_ext up, so op_init, which
+ *		knows `want` only, decides on its lower 32 bits as before; its
+ *		io_uring, which would go past this channel, is one of them.
+ *	both	reply to INIT with 64 bytes (24 to a kernel before 7.23, which
+ *		is left as it is), take fuse_session_custom_io by a name that
+ *		the header maps, and leave the buffer of
+ *		fuse_session_receive_buf to free().
  */
 #include "fs/kernel/channel.h"
 
@@ -52,6 +64,19 @@ struct init_out {
 	uint16_t max_pages, map_alignment;
 	uint32_t flags2, max_stack_depth;
 };
+_Static_assert(offsetof(struct init_out, flags2) == 32 &&
+		       offsetof(struct init_out, max_stack_depth) == 36,
+	       "the kernel's interface");
+#if FUSE_KERNEL_MINOR_VERSION >= 40 /* headers that know passthrough */
+_Static_assert(offsetof(struct fuse_init_out, max_stack_depth) == 36 &&
+		       FUSE_PASSTHROUGH == (uint64_t)INIT2_PASSTHROUGH << 32 &&
+		       FUSE_HAS_RESEND == (uint64_t)INIT2_HAS_RESEND << 32 &&
+		       FOPEN_PASSTHROUGH == OPEN_PASSTHROUGH &&
+		       (int)FUSE_NOTIFY_RESEND == NOTIFY_RESEND &&
+		       offsetof(struct fuse_open_out, backing_id) ==
+			       offsetof(struct channel_open_out, backing_id),
+	       "the kernel's interface");
+#endif
 
 static _Thread_local uint64_t last_unique;
 

@@ -245,6 +245,23 @@ static void kernel_offers(struct kernel_side *k, uint32_t flags2)
 	assert_int_equal(send(k->ours, &m, sizeof(m), 0), sizeof(m));
 }
 
+/* What the kernel gets for an answer of libfuse, of this size. */
+static void init_answered(struct channel *c, struct kernel_side *k,
+			  const void *body, size_t n, void *ret)
+{
+	struct fuse_out_header out = {.unique = 2,
+				      .len = (uint32_t)(sizeof(out) + n)};
+	struct iovec iov[2] = {{&out, sizeof(out)}, {(void *)(uintptr_t)body, n}};
+	uint8_t got[256];
+
+	take(c, k, FUSE_INIT);
+	assert_int_equal(channel_writev(c, k->fd, iov, 2), sizeof(out) + n);
+	assert_int_equal(recv(k->ours, got, sizeof(got), MSG_DONTWAIT),
+			 sizeof(out) + n);
+	assert_memory_equal(got, &out, sizeof(out));
+	memcpy(ret, got + sizeof(out), n);
+}
+
 /* As libfuse 3.14 answers: it knows nothing of flags2. */
 static struct fuse_init_out init_reply(struct channel *c,
 				       struct kernel_side *k)
@@ -286,6 +303,57 @@ static void passthrough_is_switched_on(void **state)
 	k->area->started++;
 	assert_int_equal(channel_init(&c, k->area, false), 0);
 	assert_int_equal(k->area->passthrough, 1);
+}
+
+/* As libfuse 3.17 and later answer: with flags2 of their own, perhaps with
+ * the same bits already, and one day perhaps with more bytes. */
+static void passthrough_with_a_newer_libfuse(void **state)
+{
+	const uint32_t theirs[] = {1u << 2, 1u << 2 | INIT2_PASSTHROUGH};
+	const size_t bytes[] = {64, 80};
+	struct kernel_side *k = *state;
+	struct channel c;
+
+	for (int i = 0; i < 4; i++) {
+		uint8_t body[80], expected[80], got[80];
+		struct fuse_init_out *out = (struct fuse_init_out *)body;
+		uint32_t depth = i & 1;
+
+		for (size_t b = 0; b < sizeof(body); b++)
+			body[b] = (uint8_t)(b + 1);
+		out->flags = INIT_EXT | 9;
+		out->flags2 = theirs[i & 1];
+		memcpy(body + 36, &depth, sizeof(depth));
+		memcpy(expected, body, sizeof(body));
+		out = (struct fuse_init_out *)expected;
+		out->flags2 = 1u << 2 | INIT2_PASSTHROUGH;
+		depth = 1;
+		memcpy(expected + 36, &depth, sizeof(depth));
+
+		memset(k->area, 0, sizeof(*k->area));
+		k->area->magic = SESSION_MAGIC;
+		k->area->layout = SESSION_LAYOUT;
+		assert_int_equal(channel_init(&c, k->area, true), 0);
+		kernel_offers(k, INIT2_PASSTHROUGH | 1u << 2);
+		init_answered(&c, k, body, bytes[i / 2], got);
+		assert_memory_equal(got, expected, bytes[i / 2]);
+		assert_int_equal(k->area->passthrough, 1);
+	}
+}
+
+/* The answer to a kernel before 7.23 has no room for it. */
+static void passthrough_in_a_short_answer(void **state)
+{
+	struct kernel_side *k = *state;
+	uint8_t body[24], got[24];
+	struct channel c;
+
+	memset(body, 7, sizeof(body));
+	assert_int_equal(channel_init(&c, k->area, true), 0);
+	kernel_offers(k, INIT2_PASSTHROUGH);
+	init_answered(&c, k, body, sizeof(body), got);
+	assert_memory_equal(got, body, sizeof(body));
+	assert_int_equal(k->area->passthrough, 0);
 }
 
 static void passthrough_is_left_off(void **state)
@@ -391,6 +459,8 @@ int main(void)
 		T(killed_before_the_reply),
 		T(killed_before_it_was_kept),
 		T(passthrough_is_switched_on),
+		T(passthrough_with_a_newer_libfuse),
+		T(passthrough_in_a_short_answer),
 		T(passthrough_is_left_off),
 		T(answers_to_open),
 		T(the_number_of_the_last_request),
