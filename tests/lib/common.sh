@@ -251,6 +251,15 @@ status_of() { "$STAGEFS_BIN" status --json "$T/$1" | jq -r "$2"; }
 worker_pid() { pgrep -f "^stagefs worker .*--mountpoint $T/$1 " || :; }
 supervisor_pid() { pgrep -f "mount.stagefs [^ ]* $T/$1 -o" || :; }
 
+# socket_of NAME: the control socket's path (stagefs(8), FILES).
+socket_of()
+{
+	/usr/bin/python3 -c 'import sys
+h = 0xcbf29ce484222325
+for b in sys.argv[1].encode(): h = (h ^ b) * 0x100000001b3 % 2**64
+print("/run/stagefs/%016x.sock" % h)' "$T/$1"
+}
+
 # xattr NAME IMAGE ATTRIBUTE: its value; "-" if there is none.
 xattr()
 {

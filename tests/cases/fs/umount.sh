@@ -10,10 +10,7 @@ origin init > /dev/null
 origin image add "$T/stored" --name stored > /dev/null
 origin image add "$T/cold" --name cold > /dev/null
 origin_start
-socket=$(/usr/bin/python3 -c 'import sys
-h = 0xcbf29ce484222325
-for b in sys.argv[1].encode(): h = (h ^ b) * 0x100000001b3 % 2**64
-print("/run/stagefs/%016x.sock" % h)' "$T/m")
+socket=$(socket_of m)
 mount_fs m
 [ -S "$socket" ] || fail "no control socket"
 same_bytes "$T/stored" "$T/m/stored"
