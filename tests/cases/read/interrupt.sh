@@ -60,4 +60,50 @@ cmp "$T/got" <(tail -c +$((at + 524288 + 1)) "$T/image" | head -c 4096)
 eventually 10 opens 0
 same_bytes "$T/image" "$T/m/image"
 equal "$(status_of m .reads.failed)" 0
+
+# It goes within 100 ms, as it reads past the page cache, through it, or from
+# memory that is mapped; compared with a process that waits for nothing, because
+# other work on the machine delays both.
+truncate -s 200M "$T/far"
+publish "$T/far" far
+eventually 10 has_image m far
+kill -STOP "$ORIGIN_PID"
+direct() { exec "$TOOLS/preads" -d "$T/m/far" "$1" 4096; }
+cached() { exec "$TOOLS/preads" "$T/m/far" "$1" 4096; }
+mapped()
+{
+	exec /usr/bin/python3 -c 'import mmap, sys
+with open(sys.argv[1], "rb") as f:
+    mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)[int(sys.argv[2])]' "$T/m/far" "$1"
+}
+more_parked() { [ "$(status_of m .reads.parked)" -gt "$before" ]; }
+# killed_us: how long $pid takes to go.
+killed_us()
+{
+	local begun=${EPOCHREALTIME/./}
+	kill -KILL $pid
+	wait $pid 2> /dev/null || :
+	took_us=$((${EPOCHREALTIME/./} - begun))
+}
+at=4096
+worst=0 idle=0
+for _ in 1 2 3; do
+	for how in direct cached mapped; do
+		at=$((at + (10 << 20)))
+		before=$(status_of m .reads.parked)
+		$how $at > /dev/null &
+		pid=$!
+		eventually 10 more_parked
+		killed_us
+		[ $took_us -le $worst ] || worst=$took_us worst_how=$how
+		sleep 600 &
+		pid=$!
+		killed_us
+		[ $took_us -le $idle ] || idle=$took_us
+	done
+done
+say "killed readers went within $worst us ($worst_how), sleepers within $idle us"
+[ $worst -lt $((100000 + 20 * idle)) ] || fail "$worst us after the kill a reader was there"
+kill -CONT "$ORIGIN_PID"
+eventually 20 parked 0
 umount_fs m
