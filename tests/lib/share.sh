@@ -133,3 +133,22 @@ netread()
 	in_share "$TOOLS/netread" "$@" > "$T/netread.out" ||
 		fail "netread $*: $(cat "$T/netread.out")"
 }
+
+# info_is URL LOCAL-FILE ERROR: a station sees the same size, the same space, and
+# over NFS the same blocks and inode number, as this machine; whatever it wants
+# to change it gets ERROR.
+info_is()
+{
+	local verb
+	in_share "$TOOLS/netinfo" "$1" > "$T/netinfo.out" || fail "netinfo $1"
+	{
+		stat -c 'size %s' "$2"
+		[[ $1 = smb:* ]] || stat -c '%b %i' "$2" | awk '{
+			printf "pages %d\nino %d\n", ($1 + 7) / 8, $2 }'
+		stat -f -c '%b %f %S' "$2" | awk '{
+			printf "bytes %d\nfree %d\n", $1 * $3, $2 * $3 }'
+		for verb in create mkdir unlink rename truncate chmod; do
+			echo "$verb $3"
+		done
+	} | diff - "$T/netinfo.out" || fail "what netinfo $1 shows"
+}

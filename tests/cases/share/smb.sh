@@ -41,6 +41,8 @@ done
 eventually 10 image_is m win11/base.wim complete
 reads_as win11/base.wim "$T/a" || fail "win11/base.wim"
 
+info_is "$(smb_url boot.iso)" "$T/m/boot.iso" EACCES
+
 # What no station has open can be evicted, and reads as before.
 for image in boot.iso win11/base.wim; do
 	eventually 10 "$STAGEFS_BIN" evict "$T/m" $image
