@@ -17,6 +17,9 @@
 #include <errno.h>
 #include <event2/buffer.h>
 #include <inttypes.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +52,19 @@ static void apply_rate(struct conn *c)
 		log_warn("http", "cannot pace a transfer: %s",
 			 strerror(errno));
 	c->applied_bps = bps;
+}
+
+/* Does it make a queue on its way? */
+static void look_at_line(struct conn *c)
+{
+	struct tcp_info info;
+	socklen_t n = sizeof(info);
+
+	if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &n) == 0 &&
+	    n >= offsetof(struct tcp_info, tcpi_min_rtt) +
+			    sizeof(info.tcpi_min_rtt))
+		pacing_observe(c->loop->shared->pacing, &c->flow, info.tcpi_rtt,
+			       info.tcpi_min_rtt);
 }
 
 void data_end(struct conn *c)
@@ -217,6 +233,7 @@ void data_pace(struct conn *c)
 		c->since_ns = clock_mono_ns();
 		begin(c);
 	} else if (c->phase == CONN_SENDING && c->flow.joined) {
+		look_at_line(c);
 		apply_rate(c);
 	}
 }

@@ -99,6 +99,9 @@ static void write_pacing(const struct pacing_stats *p, FILE *out)
 	     p->reader_bps);
 	one(out, "prefetch_transfers", "gauge", "prefetch answers in work",
 	    p->n_prefetch);
+	one(out, "prefetch_queueing_servers", "gauge",
+	    "servers to which prefetch backs off: packets queue on the way",
+	    p->n_queueing);
 	one(out, "prefetch_yielding", "gauge",
 	    "1 while prefetch gives way to readers", p->yielding);
 	if (!p->link_known)

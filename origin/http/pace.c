@@ -163,6 +163,24 @@ void pace_share(uint64_t budget_bps, struct pace_group *g, size_t n)
 	share_alike(left, g, n);
 }
 
+/* ---- backing off ------------------------------------------------------- */
+
+uint64_t pace_line(struct pace_line *l, uint64_t queue_us, uint64_t took_bps)
+{
+	if (queue_us > PACE_QUEUE_US) {
+		if (l->bps == 0 || took_bps < l->bps / 2)
+			l->bps = took_bps - took_bps / 4;
+		else
+			l->bps -= l->bps / 8;
+		l->bps = max_u64(l->bps, PACE_FLOOR_BPS);
+	} else if (l->bps > 0) {
+		l->bps += l->bps / 16;
+		if (l->bps >= GROWN_BPS)
+			l->bps = 0;
+	}
+	return l->bps ? l->bps : RATE_UNLIMITED;
+}
+
 /* ---- measuring --------------------------------------------------------- */
 
 uint64_t pace_measure(struct pace_meter *m, uint64_t now_ns, uint64_t total)

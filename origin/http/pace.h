@@ -86,6 +86,28 @@ struct pace_group {
  */
 void pace_share(uint64_t budget_bps, struct pace_group *g, size_t n);
 
+/* ---- backing off ------------------------------------------------------- */
+
+/*
+ * Packets that wait longer than this on the way are a queue: others who want
+ * the same line feel it. LEDBAT (RFC 6817), which fetches in the background by
+ * the same rule, waits for 100 ms; its successor for 60.
+ */
+#define PACE_QUEUE_US 60000
+
+/* The line to one server. Zeroed at the start. */
+struct pace_line {
+	uint64_t bps; /* 0: no limit is known */
+};
+
+/*
+ * Once a tick. What the line gives prefetch until the next: at the first sign
+ * of a queue three quarters of what was taken, an eighth less with each tick
+ * that it lasts, a sixteenth more with each that it does not; never below
+ * PACE_FLOOR_BPS. RATE_UNLIMITED while nothing queues.
+ */
+uint64_t pace_line(struct pace_line *l, uint64_t queue_us, uint64_t took_bps);
+
 /* ---- measuring --------------------------------------------------------- */
 
 /* A rate over about the last second, out of a counter that only grows. */

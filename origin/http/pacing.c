@@ -1,20 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pacing.c - who is sending, how fast the line is, and what each may have.
+ * pacing.c - who is sending, and what each may have.
  *
  * Transfers are counted per server, not listed: all of one server get the same
  * rate, so a join or a leave is a number and the sharing is over servers. Nor
  * need it be known which deadline a transfer serves: a server is given its
  * orders in the order in which they are due, so it is due as its first one is.
  *
- * What a server takes of what it is given is measured, since nobody has said
- * what its own line carries. It is the rates of the ticks that count as given;
- * joins between two of them change who shares for a quarter of a second at the
- * most.
- *
- * "Other traffic" is what the interface sent less what we sent. Our own bytes
- * are counted as they enter socket buffers, without packet heads, so a
- * sixteenth is added to them: heads are 4.5 % at an MTU of 1500.
+ * What is measured is in pacing_tick.c.
  */
 #include "origin/http/pacing.h"
 
@@ -24,57 +17,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <uthash.h>
 
 #include "common/cleanup.h"
-#include "common/clock.h"
-#include "common/lock.h"
 #include "common/units.h"
-#include "origin/http/pace.h"
+#include "origin/http/pacing_impl.h"
 #include "origin/locks.h"
-#include "origin/schedule/rates.h"
-
-#define MEASURED_MAX_BPS (UINT64_C(1) << 40)
-
-struct pacing_server {
-	char name[64]; /* key */
-	bool listed;	     /* stays without transfers */
-	size_t rank;
-	struct rates *table; /* NULL: none */
-	int64_t cap_until_s; /* when the table changes next */
-	uint64_t cap_bps;
-	unsigned n_flows;
-	uint64_t bps;	   /* of all its flows */
-	uint64_t tick_bps; /* as of the last tick; 0: had none then */
-	uint64_t flow_bps; /* atomic: read without the lock */
-	uint64_t sent;	   /* atomic: bytes */
-	uint64_t given;	   /* bytes that it could have had */
-	struct pace_meter meter_took, meter_gave;
-	uint64_t took_bps, gave_bps;
-	UT_hash_handle hh;
-};
-
-struct pacing {
-	/* Set once. */
-	struct rates table;
-	uint64_t link_bps, demand_bps;
-	int tx_fd; /* the interface's tx_bytes, or -1 */
-
-	/* Atomic. */
-	uint64_t sent[CLASS_COUNT];
-	uint64_t reader_flow_bps;
-
-	/* The ticking thread's. */
-	struct pace_meter meter_prefetch, meter_readers, meter_interface,
-		meter_own;
-
-	struct lock lock; /* the rest */
-	struct pace pace;
-	uint64_t tick_ns; /* the last */
-	struct pacing_stats stats;
-	struct pacing_server *server; /* hash */
-	unsigned n_prefetch, n_readers;
-};
 
 /* ---- making ------------------------------------------------------------ */
 
@@ -168,7 +115,7 @@ static void set_bps(uint64_t *where, uint64_t bps)
 	__atomic_store_n(where, bps, __ATOMIC_RELAXED);
 }
 
-static void share_prefetch_locked(struct pacing *p)
+void pacing_share_locked(struct pacing *p)
 {
 	CLEAN_FREE struct pace_group *group =
 		calloc(HASH_COUNT(p->server) + 1, sizeof(*group));
@@ -181,7 +128,9 @@ static void share_prefetch_locked(struct pacing *p)
 	HASH_ITER(hh, p->server, s, next)
 		if (s->n_flows > 0)
 			group[n++] = (struct pace_group){
-				.cap_bps = s->cap_bps,
+				.cap_bps = s->cap_bps < s->line_bps
+						   ? s->cap_bps
+						   : s->line_bps,
 				.rank = s->rank,
 				.n_flows = s->n_flows,
 				.took_bps = s->took_bps,
@@ -224,6 +173,8 @@ static struct pacing_server *find_locked(struct pacing *p, const char *name)
 	s->rank = PACE_RANK_LAST;
 	s->cap_bps = RATE_UNLIMITED;
 	s->cap_until_s = INT64_MAX;
+	s->line_bps = RATE_UNLIMITED;
+	s->rtt_us = s->base_us = UINT64_MAX;
 	HASH_ADD_STR(p->server, name, s);
 	return s;
 }
@@ -249,7 +200,7 @@ static int join_prefetch_locked(struct pacing *p, struct pacing_flow *f,
 		set_bps(&s->flow_bps, PACE_FLOW_MIN_BPS);
 	p->n_prefetch++;
 	f->server = s;
-	share_prefetch_locked(p);
+	pacing_share_locked(p);
 	return 0;
 }
 
@@ -292,7 +243,7 @@ void pacing_leave(struct pacing *p, struct pacing_flow *f)
 		f->server->n_flows--;
 		p->n_prefetch--;
 		drop_unused_locked(p, f->server);
-		share_prefetch_locked(p);
+		pacing_share_locked(p);
 	} else {
 		p->n_readers--;
 		share_readers_locked(p);
@@ -303,7 +254,7 @@ void pacing_leave(struct pacing *p, struct pacing_flow *f)
 
 /* ---- what is known of the servers -------------------------------------- */
 
-static void look_up_cap(struct pacing_server *s, int64_t now_s)
+void pacing_look_up_cap(struct pacing_server *s, int64_t now_s)
 {
 	s->cap_bps = RATE_UNLIMITED;
 	s->cap_until_s = INT64_MAX;
@@ -331,7 +282,7 @@ static int set_server_locked(struct pacing *p, const struct pacing_entry *e,
 	s->table = table;
 	s->rank = e->rank;
 	s->listed = true;
-	look_up_cap(s, now_s);
+	pacing_look_up_cap(s, now_s);
 	return 0;
 }
 
@@ -342,7 +293,7 @@ static void forget_locked(struct pacing *p, struct pacing_server *s)
 	s->table = NULL;
 	s->rank = PACE_RANK_LAST;
 	s->listed = false;
-	look_up_cap(s, 0);
+	pacing_look_up_cap(s, 0);
 	drop_unused_locked(p, s);
 }
 
@@ -360,95 +311,8 @@ int pacing_set_servers(struct pacing *p, const struct pacing_entry *e,
 	HASH_ITER(hh, p->server, s, next)
 		if (!s->listed && !r)
 			forget_locked(p, s);
-	share_prefetch_locked(p);
+	pacing_share_locked(p);
 	return r;
-}
-
-/* ---- the tick ---------------------------------------------------------- */
-
-static uint64_t read_counter(int fd)
-{
-	char text[32] = "";
-	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
-
-	return n > 0 ? strtoull(text, NULL, 10) : 0;
-}
-
-static void measure(struct pacing *p, uint64_t now_ns, struct pacing_stats *s)
-{
-	uint64_t readers = 0, prefetch, interface = 0, own;
-
-	for (int c = 0; c < CLASS_COUNT; c++) {
-		s->sent[c] = __atomic_load_n(&p->sent[c], __ATOMIC_RELAXED);
-		if (c != CLASS_PREFETCH)
-			readers += s->sent[c];
-	}
-	prefetch = s->sent[CLASS_PREFETCH];
-	if (p->tx_fd >= 0)
-		interface = read_counter(p->tx_fd);
-	s->prefetch_bps = pace_measure(&p->meter_prefetch, now_ns, prefetch);
-	s->reader_bps = pace_measure(&p->meter_readers, now_ns, readers);
-	s->interface_bps = pace_measure(&p->meter_interface, now_ns,
-					interface);
-	own = pace_measure(&p->meter_own, now_ns, readers + prefetch);
-	own += own / 16;
-	s->other_bps = s->interface_bps > own ? s->interface_bps - own : 0;
-}
-
-/*
- * Given is the lower of the rates of the last two ticks: a loop passes a new
- * one on within a tick, and one that has only just grown could not be taken.
- */
-static void measure_server(struct pacing_server *s, uint64_t now_ns,
-			   double span_s)
-{
-	uint64_t bps = s->bps < s->tick_bps ? s->bps : s->tick_bps;
-
-	/* One without a limit counts as one that no line reaches. */
-	if (bps > MEASURED_MAX_BPS)
-		bps = MEASURED_MAX_BPS;
-	if (s->n_flows > 0)
-		s->given += (uint64_t)((double)bps * span_s);
-	s->took_bps = pace_measure(&s->meter_took, now_ns,
-				   __atomic_load_n(&s->sent, __ATOMIC_RELAXED));
-	s->gave_bps = pace_measure(&s->meter_gave, now_ns, s->given);
-}
-
-static void tick_servers_locked(struct pacing *p, uint64_t mono_ns,
-				int64_t now_s)
-{
-	double span_s = (double)(mono_ns - p->tick_ns) / (double)NS_PER_S;
-	struct pacing_server *s, *next;
-
-	HASH_ITER(hh, p->server, s, next) {
-		if (s->table && now_s >= s->cap_until_s)
-			look_up_cap(s, now_s);
-		measure_server(s, mono_ns, p->tick_ns ? span_s : 0);
-	}
-	p->tick_ns = mono_ns;
-	share_prefetch_locked(p);
-	HASH_ITER(hh, p->server, s, next)
-		s->tick_bps = s->n_flows > 0 ? s->bps : 0;
-}
-
-void pacing_tick(struct pacing *p, uint64_t mono_ns, int64_t now_s)
-{
-	struct pacing_stats now = {0};
-	struct pace_input in;
-
-	now.table_bps = rates_at(&p->table, now_s);
-	measure(p, mono_ns, &now);
-	now.link_known = p->tx_fd >= 0;
-	in = (struct pace_input){.table_bps = now.table_bps,
-				 .link_bps = p->link_bps,
-				 .other_bps = now.other_bps,
-				 .reader_bps = now.reader_bps,
-				 .prefetch_bps = now.prefetch_bps};
-	LOCK_SCOPE(&p->lock);
-	now.budget_bps = pace_budget(&p->pace, &in);
-	now.yielding = p->pace.yielding;
-	p->stats = now;
-	tick_servers_locked(p, mono_ns, now_s);
 }
 
 void pacing_get(struct pacing *p, struct pacing_stats *ret)

@@ -55,6 +55,10 @@ int pacing_join(struct pacing *p, struct pacing_flow *f, enum wire_class c,
 		const char *server);
 /* RATE_UNLIMITED or bytes per second. */
 uint64_t pacing_rate(struct pacing *p, const struct pacing_flow *f);
+/* The round trip of its connection now, smoothed, and the shortest, as the
+ * kernel has them (TCP_INFO): where packets queue, prefetch backs off. */
+void pacing_observe(struct pacing *p, const struct pacing_flow *f,
+		    uint64_t rtt_us, uint64_t min_rtt_us);
 /* Fine for one that has not joined. */
 void pacing_leave(struct pacing *p, struct pacing_flow *f);
 
@@ -77,6 +81,7 @@ struct pacing_stats {
 	uint64_t prefetch_bps, reader_bps, other_bps, interface_bps;
 	uint64_t sent[CLASS_COUNT];
 	unsigned n_prefetch, n_readers; /* transfers; readers if capped */
+	unsigned n_queueing; /* servers to which prefetch backs off */
 	bool yielding, link_known;
 };
 void pacing_get(struct pacing *p, struct pacing_stats *ret);

@@ -327,6 +327,37 @@ static void test_meter(void **state)
 	assert_true(pace_measure(&m, now, 6) == 0); /* no time has passed */
 }
 
+static void test_line_backs_off(void **state)
+{
+	struct pace_line l = {0};
+	uint64_t bps = 0, before;
+
+	(void)state;
+	/* A queue that nobody minds. */
+	assert_true(pace_line(&l, 0, 80 << 20) == RATE_UNLIMITED);
+	assert_true(pace_line(&l, PACE_QUEUE_US, 80 << 20) == RATE_UNLIMITED);
+	before = pace_line(&l, PACE_QUEUE_US + 1, 80 << 20);
+	assert_true(before == 60 << 20);
+	for (int i = 0; i < 60; i++) {
+		bps = pace_line(&l, 500000, 60 << 20);
+		assert_true(bps < before || bps == PACE_FLOOR_BPS);
+		before = bps;
+	}
+	assert_true(bps == PACE_FLOOR_BPS);
+	/* Gone: it grows, and in the end there is no limit any more. */
+	for (int i = 0; i < 400 && bps != RATE_UNLIMITED; i++) {
+		bps = pace_line(&l, 0, 60 << 20);
+		assert_true(bps > before);
+		before = bps;
+	}
+	assert_true(bps == RATE_UNLIMITED);
+	/* One that is not what slows it is not cut bit by bit. */
+	pace_line(&l, 500000, 80 << 20);
+	for (int i = 0; i < 100; i++)
+		pace_line(&l, 0, 10 << 20);
+	assert_true(pace_line(&l, 500000, 8 << 20) == 6 << 20);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -341,6 +372,7 @@ int main(void)
 		cmocka_unit_test(test_no_more_than_it_can_take),
 		cmocka_unit_test(test_random_shares),
 		cmocka_unit_test(test_meter),
+		cmocka_unit_test(test_line_backs_off),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

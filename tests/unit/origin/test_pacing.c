@@ -281,6 +281,75 @@ static void test_bad_interfaces(void **state)
 	}
 }
 
+/* A line that keeps what it cannot carry: seconds of queue at the most. */
+struct pipe {
+	uint64_t bps, queued_bytes;
+};
+
+static void send_through(struct pacing *p, struct pacing_flow *f,
+			 struct pipe *line, bool observed, uint64_t *now_ns)
+{
+	uint64_t n = pacing_rate(p, f), carries = line->bps / 4, rtt_us;
+
+	n = n > 100 * M ? 25 * M : n / 4;
+	line->queued_bytes += n;
+	line->queued_bytes -= line->queued_bytes < carries
+				      ? line->queued_bytes
+				      : carries;
+	if (line->queued_bytes > 4 * line->bps)
+		line->queued_bytes = 4 * line->bps; /* the rest is dropped */
+	rtt_us = 2000 + line->queued_bytes * 1000000 / line->bps;
+	pacing_count(p, f, CLASS_PREFETCH, n < carries ? n : carries);
+	if (observed)
+		pacing_observe(p, f, rtt_us, 2000);
+	*now_ns += NS_PER_S / 4;
+	pacing_tick(p, *now_ns, NOON_S);
+}
+
+/* Prefetch fills a line whose rate nobody told, and makes no queue in it that
+ * lasts. */
+static void test_queue_on_the_way(void **state)
+{
+	struct pacing *p = make((struct pacing_config){0});
+	struct pacing_entry e = {.server = "far", .rank = 0};
+	struct pipe line = {.bps = 10 * M};
+	struct pacing_flow f, other;
+	struct pacing_stats s;
+	uint64_t now = NS_PER_S, sum = 0;
+
+	(void)state;
+	assert_int_equal(pacing_set_servers(p, &e, 1, NOON_S), 0);
+	assert_int_equal(pacing_join(p, &f, CLASS_PREFETCH, "far"), 0);
+	assert_int_equal(pacing_join(p, &other, CLASS_PREFETCH, "near"), 0);
+	for (int i = 0; i < 40; i++)
+		send_through(p, &f, &line, false, &now);
+	assert_true(line.queued_bytes > 30 * M); /* as it was without */
+	for (int i = 0; i < 80; i++)
+		send_through(p, &f, &line, true, &now);
+	for (int i = 0; i < 200; i++) {
+		uint64_t bps = pacing_rate(p, &f);
+
+		sum += bps < line.bps ? bps : line.bps;
+		send_through(p, &f, &line, true, &now);
+		assert_true(line.queued_bytes < 5 * M); /* half a second */
+	}
+	print_message("%llu of %llu used\n", (unsigned long long)(sum / 200),
+		      (unsigned long long)line.bps);
+	assert_true(sum / 200 > line.bps * 6 / 10);
+	/* Only on that way. */
+	assert_true(pacing_rate(p, &other) == RATE_UNLIMITED);
+	pacing_get(p, &s);
+	assert_int_equal(s.n_queueing, 1);
+	/* The line grows, and what was a limit is none. */
+	line.bps = 1000 * M;
+	for (int i = 0; i < 300; i++)
+		send_through(p, &f, &line, true, &now);
+	assert_true(pacing_rate(p, &f) == RATE_UNLIMITED);
+	pacing_leave(p, &f);
+	pacing_leave(p, &other);
+	pacing_free(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -291,6 +360,7 @@ int main(void)
 		cmocka_unit_test(test_demand_cap),
 		cmocka_unit_test(test_other_traffic_on_the_interface),
 		cmocka_unit_test(test_bad_interfaces),
+		cmocka_unit_test(test_queue_on_the_way),
 	};
 
 	setenv("TZ", "UTC", 1);
