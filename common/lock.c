@@ -10,6 +10,7 @@
 #include <errno.h>
 
 #include "common/clock.h"
+#include "common/pulse.h"
 
 #ifndef NDEBUG
 #define DEPTH_MAX 16
@@ -75,7 +76,11 @@ void lock_destroy(struct lock *l)
 void lock_take(struct lock *l)
 {
 	note_take(l);
+	if (pthread_mutex_trylock(&l->mutex) == 0)
+		return;
+	pulse_lock_wait();
 	pthread_mutex_lock(&l->mutex);
+	pulse_lock_got();
 }
 
 void lock_give(struct lock *l)

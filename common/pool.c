@@ -19,7 +19,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/clock.h"
+#include "common/pulse.h"
+
 #define THREADS_MAX 256
+#define JOB_MAX_NS (300 * NS_PER_S) /* longer is no work, but a hang */
 
 struct pool {
 	char name[16];
@@ -55,14 +59,16 @@ static void *worker(void *arg)
 	struct pool *p = arg;
 	struct pool_job *job;
 
-	pthread_setname_np(pthread_self(), p->name);
+	pulse_name(p->name);
 	pthread_mutex_lock(&p->lock);
 	for (;;) {
 		job = take_locked(p);
 		if (job) {
 			p->n_running++;
 			pthread_mutex_unlock(&p->lock);
+			pulse_expect_ns(JOB_MAX_NS);
 			job->run(job); /* may free the job */
+			pulse_rest();
 			pthread_mutex_lock(&p->lock);
 			p->n_running--;
 			if (p->n_queued == 0 && p->n_running == 0)

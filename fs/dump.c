@@ -42,6 +42,7 @@ static struct {
 } figure[FIGURES_MAX];
 static unsigned n_figures;
 static unsigned told; /* atomic: threads that have told their part */
+static int tasks = -1; /* /proc/self/task */
 
 /* ---- in the worker -------------------------------------------------------- */
 
@@ -102,11 +103,10 @@ static void ask_threads(void)
 {
 	_Alignas(struct entry) char buf[4096];
 	pid_t self = (pid_t)syscall(SYS_gettid);
-	int fd = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	long n;
 
-	while (fd >= 0 && (n = syscall(SYS_getdents64, fd, buf,
-				       sizeof(buf))) > 0) {
+	lseek(tasks, 0, SEEK_SET);
+	while ((n = syscall(SYS_getdents64, tasks, buf, sizeof(buf))) > 0) {
 		for (long at = 0; at < n;) {
 			const struct entry *e = (const void *)(buf + at);
 			pid_t tid = 0;
@@ -119,8 +119,6 @@ static void ask_threads(void)
 			at += e->len;
 		}
 	}
-	if (fd >= 0)
-		close(fd);
 }
 
 static void on_signal(int signal, siginfo_t *info, void *context)
@@ -153,6 +151,7 @@ void dump_prepare(void)
 	void *frame[1];
 
 	backtrace(frame, 1); /* loads what it needs */
+	tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	sigaction(SIGUSR1, &a, NULL);
 }
 
@@ -187,18 +186,36 @@ static const char *first_line(int dir, const char *tid, const char *name,
 	return out;
 }
 
+bool dump_at_disk(void)
+{
+	char stat[256];
+	struct dirent *d;
+	DIR *of = opendir("/proc/self/task");
+	bool found = false;
+
+	while (of && !found && (d = readdir(of))) {
+		const char *state = strrchr(first_line(dirfd(of), d->d_name,
+						       "stat", stat), ')');
+
+		found = state && state[1] && state[2] == 'D';
+	}
+	if (of)
+		closedir(of);
+	return found;
+}
+
 int dump_process(int pid)
 {
 	char path[64], comm[256], wchan[256], call[256], stat[256];
 	struct dirent *d;
-	DIR *tasks;
+	DIR *of;
 
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
-	tasks = opendir(path);
-	if (!tasks)
+	of = opendir(path);
+	if (!of)
 		return -errno;
-	while ((d = readdir(tasks))) {
-		int dir = dirfd(tasks);
+	while ((d = readdir(of))) {
+		int dir = dirfd(of);
 		const char *state;
 
 		if (d->d_name[0] == '.')
@@ -211,7 +228,7 @@ int dump_process(int pid)
 			first_line(dir, d->d_name, "wchan", wchan),
 			first_line(dir, d->d_name, "syscall", call));
 	}
-	closedir(tasks);
+	closedir(of);
 	kill(pid, SIGUSR1);
 	nanosleep(&(struct timespec){.tv_sec = OWN_WORDS_MS / 1000}, NULL);
 	return 0;

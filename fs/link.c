@@ -24,16 +24,19 @@
 #include "common/clock.h"
 #include "common/lock.h"
 #include "common/log.h"
+#include "common/pulse.h"
 #include "fs/locks.h"
 #include "fs/supervisor/wire.h"
 
 #define UPGRADE_WAIT_NS (30 * NS_PER_S)
 #define GONE_MS 5000
+#define AGAIN_MS 500
 
 struct link {
 	struct link_config cfg; /* set once */
 	int stop_fd;		/* readable: the thread is to end */
 	pthread_t thread;
+	bool owed;		/* the thread's: a ping has no answer */
 
 	struct lock lock; /* protects what follows */
 	struct wait_cond changed;
@@ -137,6 +140,14 @@ static void gone(struct link *l)
 	}
 }
 
+/* What hangs may come to itself before the supervisor's patience ends. */
+static void answer(struct link *l)
+{
+	l->owed = !l->cfg.well(l->cfg.ctx);
+	if (!l->owed)
+		link_tell(l, MSG_PONG, "");
+}
+
 /* False: there is nothing more to hear. */
 static bool hear(struct link *l)
 {
@@ -152,8 +163,7 @@ static bool hear(struct link *l)
 	line[n] = 0;
 	switch (line[0]) {
 	case MSG_PING:
-		if (l->cfg.well(l->cfg.ctx))
-			link_tell(l, MSG_PONG, "");
+		answer(l);
 		break;
 	case MSG_MOUNTED:
 		note_mounted(l);
@@ -177,13 +187,19 @@ static void *listen_to_it(void *arg)
 	struct pollfd p[2] = {{.fd = l->stop_fd, .events = POLLIN},
 			      {.fd = l->cfg.fd, .events = POLLIN}};
 
-	do {
-		if (poll(p, 2, -1) < 0 && errno != EINTR)
+	pulse_name("link");
+	for (;;) {
+		int n = poll(p, 2, l->owed ? AGAIN_MS : -1);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 || p[0].revents)
 			return NULL;
-		if (p[0].revents)
+		if (n == 0)
+			answer(l);
+		else if (!hear(l))
 			return NULL;
-	} while (!p[1].revents || hear(l));
-	return NULL;
+	}
 }
 
 /* ---- life ---------------------------------------------------------------------- */
@@ -209,7 +225,6 @@ int link_new(const struct link_config *cfg, struct link **ret)
 		free(l);
 		return r;
 	}
-	pthread_setname_np(l->thread, "link");
 	*ret = l;
 	return 0;
 }

@@ -21,7 +21,8 @@ enum link_end {
 
 struct link_config {
 	int fd; /* owned by the caller */
-	/* Does it make progress? Asked for each ping. */
+	/* Does it make progress? Asked for each ping, and again until it
+	 * does. */
 	bool (*well)(void *ctx);
 	/* Told once, after link_ended() has changed. Must not wait. */
 	void (*end)(void *ctx);

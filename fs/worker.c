@@ -18,6 +18,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,7 @@
 #include "common/lock.h"
 #include "common/log.h"
 #include "common/names.h"
+#include "common/pulse.h"
 #include "fs/agent/agent.h"
 #include "fs/dump.h"
 #include "fs/fetch/http.h"
@@ -53,8 +55,7 @@
 #define STEP_MS 50
 #define STORE_THREADS 2
 #define MIN_FREE_BYTES (UINT64_C(1) << 30)
-/* Longer is a hang: a request handler, and a start or an end. */
-#define HANDLER_MAX_NS (20 * NS_PER_S)
+/* A start or an end that takes longer is a hang. */
 #define STEP_MAX_NS (300 * NS_PER_S)
 
 struct worker {
@@ -86,6 +87,8 @@ struct worker {
 	struct kernel *kernel;
 	bool serving;
 	uint64_t step_ns; /* since when it starts, or ends */
+
+	int stuck_tid; /* link's thread only: told of already, or 0 */
 };
 
 static void nap(void)
@@ -153,16 +156,26 @@ static int on_upgrade(void *ctx, struct err *e)
 
 /* ---- what the supervisor asks --------------------------------------------- */
 
-/* Is it only busy? A handler waits for nothing, so one that takes long hangs,
- * and with it sooner or later all. */
+/* One thread that hangs is enough: sooner or later all wait for it. One whose
+ * disk is slow may look like it, and so may those that wait for it. */
 static bool is_well(void *ctx)
 {
 	struct worker *w = ctx;
-	LOCK_SCOPE(&w->gate);
+	struct pulse_stuck stuck;
 
-	if (w->serving && w->kernel)
-		return kernel_busy_ns(w->kernel) < HANDLER_MAX_NS;
-	return clock_mono_ns() - w->step_ns < STEP_MAX_NS;
+	if (pulse_find_stuck(&stuck) && !dump_at_disk()) {
+		if (stuck.tid != w->stuck_tid)
+			log_err("worker", "thread %d %s %s %" PRIu64 " ms",
+				stuck.tid, stuck.name,
+				stuck.on_lock ? "has waited for a lock for"
+					      : "is overdue by",
+				stuck.ns / NS_PER_MS);
+		w->stuck_tid = stuck.tid;
+		return false;
+	}
+	w->stuck_tid = 0;
+	LOCK_SCOPE(&w->gate);
+	return w->serving || clock_mono_ns() - w->step_ns < STEP_MAX_NS;
 }
 
 static void on_end(void *ctx)
@@ -612,6 +625,7 @@ static int run_worker(struct cli_context *c)
 		.fallback = cli_flag(c, "fallback"),
 	};
 	const char *options = cli_value(c, "options");
+	const char *stuck = getenv("STAGEFS_STUCK_MS"); /* for tests */
 
 	if (cli_value(c, "dump"))
 		return dump_process(atoi(cli_value(c, "dump"))) < 0;
@@ -626,6 +640,8 @@ static int run_worker(struct cli_context *c)
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
+	if (stuck)
+		pulse_set_limit(strtoull(stuck, NULL, 10) * NS_PER_MS);
 	dump_prepare();
 	return run(&w, options ? options : "");
 }

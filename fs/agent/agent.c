@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "common/pulse.h"
 #include "common/units.h"
 #include "fs/locks.h"
 
@@ -24,12 +25,20 @@ bool agent_stopping(struct agent *a)
 	return a->stop;
 }
 
+void agent_wait_locked(struct agent *a, struct wait_cond *c, uint64_t ns)
+{
+	uint64_t round = clock_mono_ns() + pulse_round_ns();
+
+	pulse_expect();
+	cond_wait_until(c, &a->lock, ns < round ? ns : round);
+	pulse_expect_ns(AGENT_ROUND_NS);
+}
+
 void agent_sleep_until(struct agent *a, struct wait_cond *c, uint64_t ns)
 {
 	LOCK_SCOPE(&a->lock);
 	while (!a->stop && clock_mono_ns() < ns)
-		if (cond_wait_until(c, &a->lock, ns))
-			break;
+		agent_wait_locked(a, c, ns);
 }
 
 bool agent_doubt(struct agent *a, size_t source)
@@ -92,6 +101,7 @@ int agent_ask(struct agent *a, struct ask *q, struct http_answer *ret,
 	snprintf(url, sizeof(url), "%s%s", sources_url(a->cfg.sources, i),
 		 q->path);
 	call.url = url;
+	pulse_expect_ns(q->timeout_ms * NS_PER_MS + AGENT_ROUND_NS);
 	r = http_do(a->cfg.http, &call, &answer, e);
 	if (r == -ECANCELED)
 		return r;
@@ -130,14 +140,12 @@ static void reach_changed(void *ctx, bool reachable, uint64_t for_ns,
 
 /* ---- life -------------------------------------------------------------- */
 
-static int start_thread(struct agent *a, pthread_t *t, void *(*main)(void *),
-			const char *name)
+static int start_thread(struct agent *a, pthread_t *t, void *(*main)(void *))
 {
 	int r = pthread_create(t, NULL, main, a);
 
 	if (r)
 		return -r;
-	pthread_setname_np(*t, name);
 	a->n_threads++;
 	return 0;
 }
@@ -174,11 +182,11 @@ int agent_new(const struct agent_config *cfg, struct agent **ret,
 	uuid_make(a->boot);
 	descriptor_time_zone(a->time_zone, sizeof(a->time_zone));
 	sources_on_change(cfg->sources, reach_changed, a);
-	r = start_thread(a, &a->channel, channel_main, "agent");
+	r = start_thread(a, &a->channel, channel_main);
 	if (!r)
-		r = start_thread(a, &a->orders, orders_main, "orders");
+		r = start_thread(a, &a->orders, orders_main);
 	if (!r)
-		r = start_thread(a, &a->reporter, report_main, "report");
+		r = start_thread(a, &a->reporter, report_main);
 	if (r) {
 		agent_free(a);
 		return err_set(e, -r, "cannot start a thread: %s",

@@ -30,6 +30,7 @@
 #include "common/envelope.h"
 #include "common/limits.h"
 #include "common/log.h"
+#include "common/pulse.h"
 
 #define ALL_AGAIN_S 300
 
@@ -325,9 +326,11 @@ void *channel_main(void *agent)
 	struct channel ch = {.a = agent};
 	struct agent *a = agent;
 
+	pulse_name("agent");
 	while (!agent_stopping(a)) {
 		int r = 0;
 
+		pulse_expect_ns(AGENT_ROUND_NS);
 		if (!ch.connected)
 			r = connect_origin(&ch);
 		if (!r)

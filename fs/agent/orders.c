@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/limits.h"
+#include "common/pulse.h"
 #include "common/utf8.h"
 
 void work_changed_locked(struct work *w)
@@ -68,16 +69,18 @@ void *orders_main(void *agent)
 	struct agent *a = agent;
 	struct work *w;
 
+	pulse_name("orders");
 	lock_take(&a->lock);
 	while (!a->stop) {
 		w = next_locked(a);
 		if (!w) {
-			cond_wait(&a->orders_wake, &a->lock);
+			agent_wait_locked(a, &a->orders_wake, UINT64_MAX);
 			continue;
 		}
 		w->stage = WORK_RUNNING;
 		w->holds++;
 		lock_give(&a->lock);
+		pulse_rest(); /* a slow disk is no hang */
 		work_run(w);
 		lock_take(&a->lock);
 		w->holds--;

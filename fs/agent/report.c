@@ -19,6 +19,7 @@
 #include "common/cleanup.h"
 #include "common/limits.h"
 #include "common/log.h"
+#include "common/pulse.h"
 
 #define SCAN_NS (30 * NS_PER_S)
 #define RECHECK_NS (2 * NS_PER_S)
@@ -229,6 +230,7 @@ void *report_main(void *agent)
 	struct agent *a = agent;
 	struct reporter rp = {.a = a};
 
+	pulse_name("report");
 	lock_take(&a->lock);
 	while (!a->stop) {
 		uint64_t now = clock_mono_ns(), due = rp.recheck_ns;
@@ -236,7 +238,7 @@ void *report_main(void *agent)
 		bool scan;
 
 		if (!a->connected) {
-			cond_wait(&a->report_wake, &a->lock);
+			agent_wait_locked(a, &a->report_wake, UINT64_MAX);
 			continue;
 		}
 		if (now >= rp.recheck_ns) {
@@ -247,8 +249,8 @@ void *report_main(void *agent)
 			continue;
 		}
 		if (now < rp.not_before_ns) {
-			cond_wait_until(&a->report_wake, &a->lock,
-					rp.not_before_ns);
+			agent_wait_locked(a, &a->report_wake,
+					  rp.not_before_ns);
 			continue;
 		}
 		w = next_report_locked(a, now, &due);
@@ -264,7 +266,7 @@ void *report_main(void *agent)
 			send_descriptor(&rp, scan);
 			lock_take(&a->lock);
 		} else {
-			cond_wait_until(&a->report_wake, &a->lock, due);
+			agent_wait_locked(a, &a->report_wake, due);
 		}
 	}
 	lock_give(&a->lock);

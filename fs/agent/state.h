@@ -120,7 +120,11 @@ int agent_ask(struct agent *a, struct ask *q, struct http_answer *ret,
  */
 bool agent_doubt(struct agent *a, size_t source);
 bool agent_stopping(struct agent *a);
-/* Sleeps until then, or until stopping or a wake. */
+/* Its threads come round within this; one whole catalog takes long. */
+#define AGENT_ROUND_NS (300 * NS_PER_S)
+/* Until woken, until then, or for a round of the pulse. */
+void agent_wait_locked(struct agent *a, struct wait_cond *c, uint64_t ns);
+/* Sleeps until then, or until stopping. */
 void agent_sleep_until(struct agent *a, struct wait_cond *c, uint64_t ns);
 
 /* ---- channel.c, orders.c, report.c ------------------------------------- */

@@ -15,6 +15,8 @@
 
 #include <utlist.h>
 
+#include "common/pulse.h"
+
 #define PROMISE_NS (2 * NS_PER_S)
 #define TRIM_RETRY_NS (10 * NS_PER_S)
 
@@ -100,8 +102,10 @@ static void *evictor(void *arg)
 	struct cache *c = arg;
 	uint64_t until_ns;
 
+	pulse_name("evict");
 	lock_take(&c->lock);
 	while (!c->quit || c->waiters) {
+		pulse_rest(); /* a slow disk is no hang */
 		until_ns = expire_promises_locked(c);
 		if (c->waiters && c->quit)
 			call_first_locked(c, false);
@@ -113,10 +117,10 @@ static void *evictor(void *arg)
 			if (c->trim)
 				until_ns = earlier(until_ns, clock_mono_ns() +
 								TRIM_RETRY_NS);
-			if (until_ns)
-				cond_wait_until(&c->bell, &c->lock, until_ns);
-			else
-				cond_wait(&c->bell, &c->lock);
+			pulse_expect();
+			cond_wait_until(&c->bell, &c->lock,
+					earlier(until_ns, clock_mono_ns() +
+							  pulse_round_ns()));
 		}
 	}
 	lock_give(&c->lock);

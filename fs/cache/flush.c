@@ -26,6 +26,7 @@
 #include "common/cleanup.h"
 #include "common/fdio.h"
 #include "common/log.h"
+#include "common/pulse.h"
 #include "fs/cache/internal.h"
 
 #include <utlist.h>
@@ -353,11 +354,14 @@ static void *flusher(void *arg)
 	struct cache *c = arg;
 	uint64_t earliest_ns = 0, at_ns;
 
+	pulse_name("flush");
 	lock_take(&c->lock);
 	while (!c->quit) {
+		pulse_expect();
 		at_ns = c->flush_at_ns;
 		if (!at_ns) {
-			cond_wait(&c->flush_bell, &c->lock);
+			cond_wait_until(&c->flush_bell, &c->lock,
+					clock_mono_ns() + pulse_round_ns());
 			continue;
 		}
 		if (at_ns < earliest_ns)
@@ -367,6 +371,7 @@ static void *flusher(void *arg)
 			continue;
 		}
 		lock_give(&c->lock);
+		pulse_rest(); /* a slow disk is no hang */
 		if (cache_flush(c) != 0)
 			earliest_ns = clock_mono_ns() + RETRY_NS;
 		lock_take(&c->lock);

@@ -19,6 +19,7 @@
 
 #include "common/bitmap.h"
 #include "common/clock.h"
+#include "common/pulse.h"
 #include "fs/fetch/task.h"
 
 #define POLL_MAX_MS 1000
@@ -365,8 +366,9 @@ void *net_main(void *arg)
 	struct task *dead;
 	int running;
 
-	pthread_setname_np(pthread_self(), "fetch");
+	pulse_name("fetch");
 	for (;;) {
+		pulse_expect();
 		atomic_store(&f->woken, false);
 		f->now_ns = clock_mono_ns();
 		f->wait_until_ns = UINT64_MAX;

@@ -253,11 +253,6 @@ void kernel_hand_over(struct kernel *k)
 	lock_give(&k->parked_lock);
 }
 
-uint64_t kernel_busy_ns(const struct kernel *k)
-{
-	return loop_busy_ns(k->loop);
-}
-
 void kernel_stop(struct kernel *k)
 {
 	notify_free(k->notify);

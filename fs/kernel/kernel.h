@@ -58,8 +58,6 @@ void kernel_hand_over(struct kernel *k);
 /* Can the kernel repeat the requests of a worker that has gone? Known once it
  * serves. */
 bool kernel_can_repeat(const struct kernel *k);
-/* How long the handler has been at work that began first; 0: none is. */
-uint64_t kernel_busy_ns(const struct kernel *k);
 void kernel_stop(struct kernel *k);
 void kernel_free(struct kernel *k); /* NULL is fine */
 

@@ -6,8 +6,9 @@
  * pthread_cancel, and glibc before 2.41 may cancel a read(2) that has just
  * taken a request: gone, where the kernel cannot repeat it (before 6.9). Here
  * a thread is woken from its read by a signal, which either comes before the
- * read took something or leaves it alone. And nobody could ask libfuse's loop
- * whether it makes progress.
+ * read took something or leaves it alone. And libfuse's threads have no pulse
+ * (common/pulse.h): a handler waits for nothing, so seconds are a lot for it,
+ * and half a minute is a deadlock.
  *
  * Rejected: poll(2) of the descriptor and an eventfd. It is one more call for
  * each request, and wakes all threads for one.
@@ -26,6 +27,7 @@
 #include "common/clock.h"
 #include "common/lock.h"
 #include "common/log.h"
+#include "common/pulse.h"
 #include "fs/locks.h"
 
 #define WAKE_SIGNAL SIGUSR2
@@ -34,7 +36,7 @@
 struct turn {
 	struct loop *loop;
 	pthread_t thread;
-	uint64_t since_ns; /* atomic: of the request at work, 0: it reads */
+	bool busy;	   /* atomic: with a request, else it reads */
 	bool over;	   /* atomic */
 };
 
@@ -103,6 +105,7 @@ static void *take_requests(void *arg)
 	struct loop *l = t->loop;
 	struct fuse_buf buf = {0};
 
+	pulse_name("fuse");
 	while (!ending(l)) {
 		int r = fuse_session_receive_buf(l->session, &buf);
 
@@ -112,10 +115,11 @@ static void *take_requests(void *arg)
 			__atomic_store_n(&l->error, r, __ATOMIC_RELEASE);
 		if (r <= 0)
 			break; /* 0: unmounted */
-		__atomic_store_n(&t->since_ns, clock_mono_ns(),
-				 __ATOMIC_RELEASE);
+		__atomic_store_n(&t->busy, true, __ATOMIC_RELEASE);
+		pulse_expect();
 		fuse_session_process_buf(l->session, &buf);
-		__atomic_store_n(&t->since_ns, 0, __ATOMIC_RELEASE);
+		pulse_rest();
+		__atomic_store_n(&t->busy, false, __ATOMIC_RELEASE);
 	}
 	free(buf.mem);
 	__atomic_store_n(&t->over, true, __ATOMIC_RELEASE);
@@ -135,7 +139,7 @@ static unsigned wake(struct loop *l, unsigned n)
 		if (__atomic_load_n(&t->over, __ATOMIC_ACQUIRE))
 			continue;
 		left++;
-		if (!__atomic_load_n(&t->since_ns, __ATOMIC_ACQUIRE))
+		if (!__atomic_load_n(&t->busy, __ATOMIC_ACQUIRE))
 			pthread_kill(t->thread, WAKE_SIGNAL);
 	}
 	return left;
@@ -165,7 +169,6 @@ int loop_run(struct loop *l)
 		r = pthread_create(&t->thread, NULL, take_requests, t);
 		if (r)
 			break;
-		pthread_setname_np(t->thread, "fuse");
 	}
 	if (n == 0)
 		return -r;
@@ -174,18 +177,4 @@ int loop_run(struct loop *l)
 			 strerror(r));
 	join(l, n);
 	return __atomic_load_n(&l->error, __ATOMIC_ACQUIRE);
-}
-
-uint64_t loop_busy_ns(const struct loop *l)
-{
-	uint64_t now = clock_mono_ns(), longest = 0;
-
-	for (unsigned i = 0; i < l->n; i++) {
-		uint64_t since = __atomic_load_n(&l->turn[i].since_ns,
-						 __ATOMIC_ACQUIRE);
-
-		if (since && now > since && now - since > longest)
-			longest = now - since;
-	}
-	return longest;
 }

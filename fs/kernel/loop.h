@@ -9,8 +9,6 @@
 #ifndef STAGEFS_FS_KERNEL_LOOP_H
 #define STAGEFS_FS_KERNEL_LOOP_H
 
-#include <stdint.h>
-
 struct fuse_session;
 struct loop;
 
@@ -24,12 +22,6 @@ int loop_run(struct loop *l);
 /* No request is taken any more; those that wait stay with the kernel. Any
  * thread, at any time between loop_new and loop_free, more than once. */
 void loop_stop(struct loop *l);
-/*
- * How long the handler has been at work that began first; 0: none is. They
- * wait for nothing, so seconds are a lot and half a minute is a deadlock. Any
- * thread, takes no lock.
- */
-uint64_t loop_busy_ns(const struct loop *l);
 void loop_free(struct loop *l); /* NULL is fine */
 
 #endif

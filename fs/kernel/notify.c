@@ -12,6 +12,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/lock.h"
+#include "common/pulse.h"
 #include "fs/locks.h"
 
 struct name {
@@ -42,8 +43,10 @@ struct notify {
 static bool wait_locked(struct notify *n, uint64_t attr_ns)
 {
 	while (!n->quit && !n->first) {
+		pulse_expect();
 		if (!n->inodes)
-			cond_wait(&n->wake, &n->lock);
+			cond_wait_until(&n->wake, &n->lock,
+					clock_mono_ns() + pulse_round_ns());
 		else if (clock_mono_ns() >= attr_ns)
 			break;
 		else
@@ -78,6 +81,7 @@ static void *run(void *arg)
 	struct notify *n = arg;
 	uint64_t attr_ns = 0;
 
+	pulse_name("notify");
 	lock_take(&n->lock);
 	while (wait_locked(n, attr_ns)) {
 		struct name *names = TAKE(n->first);
@@ -90,6 +94,7 @@ static void *run(void *arg)
 			attr_ns = clock_mono_ns() + NOTIFY_ATTR_MS * NS_PER_MS;
 		}
 		lock_give(&n->lock);
+		pulse_rest(); /* the kernel may wait for a client */
 		tell_names(n, names);
 		tell_inodes(n, inodes);
 		lock_take(&n->lock);
@@ -117,7 +122,6 @@ int notify_new(const struct notify_target *target, void *ctx,
 		free(n);
 		return -r;
 	}
-	pthread_setname_np(n->thread, "notify");
 	*ret = n;
 	return 0;
 }

@@ -17,6 +17,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/pulse.h"
 #include "fs/locks.h"
 #include "fs/read/stream.h"
 
@@ -230,8 +231,9 @@ static void *pump_main(void *ctx)
 	struct stream *s;
 	bool quit;
 
-	pthread_setname_np(pthread_self(), "stagefs-pump");
+	pulse_name("pump");
 	for (;;) {
+		pulse_expect();
 		lock_take(&r->pump_lock);
 		while (!r->queue && !r->quit && clock_mono_ns() < next_tick)
 			cond_wait_until(&r->pump_bell, &r->pump_lock,

@@ -21,8 +21,10 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/jget.h"
 #include "common/log.h"
+#include "common/pulse.h"
 #include "fs/locks.h"
 #include "fs/status/serve.h"
 
@@ -160,7 +162,10 @@ static void *client_main(void *arg)
 	char line[CONTROL_LINE_MAX_BYTES];
 	json_t *request = NULL;
 	struct err e = {""};
-	int r = read_line(c, line, &e);
+	int r;
+
+	pulse_name("control-client");
+	r = read_line(c, line, &e);
 
 	if (!r)
 		r = jget_parse(line, strlen(line), &request, &e);
@@ -242,7 +247,6 @@ static void take_client(struct control *k)
 		refuse(fd);
 		return;
 	}
-	pthread_setname_np(c->thread, "control-client");
 }
 
 static void *control_main(void *arg)
@@ -251,8 +255,11 @@ static void *control_main(void *arg)
 	struct pollfd p[2] = {{.fd = k->stop_fd, .events = POLLIN},
 			      {.fd = k->cfg.listen_fd, .events = POLLIN}};
 
+	pulse_name("control");
 	for (;;) {
-		if (poll(p, 2, -1) < 0 && errno != EINTR) {
+		pulse_expect();
+		if (poll(p, 2, (int)(pulse_round_ns() / NS_PER_MS)) < 0 &&
+		    errno != EINTR) {
 			log_err("control", "poll: %s", strerror(errno));
 			return NULL;
 		}
@@ -296,7 +303,6 @@ int control_new(const struct control_config *cfg, struct control **ret,
 		free(k);
 		return err_set(e, -r, "control socket: %s", strerror(-r));
 	}
-	pthread_setname_np(k->thread, "control");
 	*ret = k;
 	return 0;
 }
