@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/cage.h"
 #include "fs/status/ask.h"
 #include "fs/supervisor/wire.h"
 
@@ -192,6 +193,7 @@ static bool lies_below(const char *path, const char *point)
 
 static int check(struct mount_call *c, struct err *e)
 {
+	const char *reached;
 	int r;
 
 	r = mount_options_parse(c->text, &c->o, e);
@@ -209,6 +211,12 @@ static int check(struct mount_call *c, struct err *e)
 			       "file outside of it", c->o.log);
 	if (geteuid() != 0)
 		return err_set(e, EPERM, "only root can mount");
+	reached = cage_covers(c->point, c->o.cache);
+	if (reached)
+		return err_set(e, EINVAL,
+			       "mount point %s lies below %s, which its own "
+			       "worker may read: choose one outside of it",
+			       c->point, reached);
 	return 0;
 }
 

@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * privilege.c - the worker parses what comes from the network, so it is to
- * have nothing that is worth taking: a user of its own that owns the cache,
- * no capabilities, and no way to get any (no_new_privs).
+ * privilege.c - the user that the worker becomes (cage.c) owns the cache, and
+ * nothing else.
  */
 #include "fs/privilege.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -90,21 +87,6 @@ int identity_own(const struct identity *id, const char *dir, struct err *e)
 	if (nftw(dir, hand_over, 16, FTW_PHYS | FTW_MOUNT) != 0)
 		return err_set(e, errno, "cache %s: chown to %s: %s", dir,
 			       id->name, strerror(errno));
-	return 0;
-}
-
-int identity_become(const struct identity *id, struct err *e)
-{
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return err_set(e, errno, "no_new_privs: %s", strerror(errno));
-	if (id->root || geteuid() == id->uid)
-		return 0;
-	/* Leaving uid 0 for good clears the capabilities (capabilities(7)). */
-	if (setgroups(0, NULL) < 0 ||
-	    setresgid(id->gid, id->gid, id->gid) < 0 ||
-	    setresuid(id->uid, id->uid, id->uid) < 0)
-		return err_set(e, errno, "cannot become user %s: %s", id->name,
-			       strerror(errno));
 	return 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * privilege.h - what the worker does while it is still root, and how it
- * ceases to be. To be called before any thread is started.
+ * privilege.h - what the worker does while it is still root: whose is the
+ * cache, and who is it to become. Before any thread is started.
  */
 #ifndef STAGEFS_FS_PRIVILEGE_H
 #define STAGEFS_FS_PRIVILEGE_H
@@ -24,8 +24,6 @@ int identity_find(const char *user, const char *fallback,
 /* Makes the cache's folder, 0700, owned by that user; hands over one that
  * root has used. -EPERM: it is somebody else's. */
 int identity_own(const struct identity *id, const char *dir, struct err *e);
-/* Gives up root, all groups and capabilities, for good. */
-int identity_become(const struct identity *id, struct err *e);
 /* As many open files as the hard limit allows. */
 void raise_file_limit(void);
 

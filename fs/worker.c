@@ -35,6 +35,7 @@
 #include "common/names.h"
 #include "common/pulse.h"
 #include "fs/agent/agent.h"
+#include "fs/cage.h"
 #include "fs/dump.h"
 #include "fs/fetch/http.h"
 #include "fs/kernel/kernel.h"
@@ -230,6 +231,7 @@ static void default_min_free(struct worker *w)
 static int settle(struct worker *w, const char *options, struct err *e)
 {
 	struct identity id;
+	char stands[CAGE_TEXT];
 	int r;
 
 	r = mount_options_parse(options, &w->o, e);
@@ -252,7 +254,15 @@ static int settle(struct worker *w, const char *options, struct err *e)
 	default_min_free(w);
 	raise_file_limit();
 	log_set_debug(w->o.debug);
-	return identity_become(&id, e);
+	/* For what does not fit in its memory: nothing else may be written. */
+	setenv("SQLITE_TMPDIR", w->o.cache, 1);
+	r = cage_enter(&(struct cage){.who = &id,
+				      .cache = w->o.cache,
+				      .ca = w->o.ca},
+		       stands, e);
+	if (r == 0)
+		log_info("worker", "caged: %s", stands);
+	return r;
 }
 
 /* ---- start: the parts ------------------------------------------------------ */
