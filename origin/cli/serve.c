@@ -334,7 +334,8 @@ static void stop(struct daemon *d)
 	store_close(d->store);
 }
 
-/* Until SIGTERM or SIGINT, which all threads have blocked. */
+/* Until SIGTERM, SIGINT, or SIGHUP (the terminal it was started in is closed),
+ * which all threads have blocked. */
 static void tick_until_signal(struct daemon *d, const sigset_t *set)
 {
 	const struct timespec tick = {0, (long)(NS_PER_S / PACE_TICKS_PER_S)};
@@ -344,7 +345,7 @@ static void tick_until_signal(struct daemon *d, const sigset_t *set)
 		sig = sigtimedwait(set, NULL, &tick);
 		pacing_tick(d->pacing, clock_mono_ns(), clock_unix_s());
 	} while (sig < 0);
-	log_info("serve", "%s: ending", sig == SIGINT ? "SIGINT" : "SIGTERM");
+	log_info("serve", "SIG%s: ending", sigabbrev_np(sig));
 }
 
 static int run_daemon(struct cli_context *c, struct daemon *d,
@@ -362,6 +363,7 @@ static int run_daemon(struct cli_context *c, struct daemon *d,
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	if (start(d, db, o, &e))
 		return cli_fail(c, "%s", e.text);
@@ -395,5 +397,5 @@ const struct cli_verb verb_serve = {
 		"Readers' own fetches go first: while any are served, prefetch "
 		"gives way. With --link it takes what other traffic on the "
 		"interface leaves; without, it falls to an eighth at once and "
-		"recovers within seconds. Ends on SIGTERM and SIGINT.",
+		"recovers within seconds. Ends on SIGTERM, SIGINT and SIGHUP.",
 };

@@ -88,7 +88,9 @@ static int log_change(struct db *db, const struct view *v, size_t i,
 	}
 }
 
-static int write_job(struct db *db, struct view *v, size_t i, struct err *e)
+/* Sets *ret_new if the job has its number only now. */
+static int write_job(struct db *db, struct view *v, size_t i, bool *ret_new,
+		     struct err *e)
 {
 	struct sched_want *w = (struct sched_want *)&v->in.want[i];
 	const struct sched_job *j = &v->out.job[i];
@@ -117,8 +119,10 @@ static int write_job(struct db *db, struct view *v, size_t i, struct err *e)
 		   w->image, w->at_s, w->id, (int64_t)j->state,
 		   j->start_s, j->expected_s, j->staged_s, j->stored_bytes,
 		   w->size_bytes, j->message, v->in.now_s);
-	if (!r)
+	if (!r) {
 		row->job = w->job = (uint64_t)db_last_id(db);
+		*ret_new = true;
+	}
 	return r;
 }
 
@@ -198,7 +202,8 @@ static int stale_jobs(struct db *db, bool *ret, struct err *e)
 	return r;
 }
 
-static int write_jobs(struct db *db, struct view *v, struct err *e)
+static int write_jobs(struct db *db, struct view *v, bool *ret_new,
+		      struct err *e)
 {
 	bool any = false;
 	int r = stale_jobs(db, &any, e);
@@ -213,7 +218,7 @@ static int write_jobs(struct db *db, struct view *v, struct err *e)
 	if (r)
 		return r;
 	for (size_t i = 0; i < v->in.n_wants && !r; i++)
-		r = write_job(db, v, i, e);
+		r = write_job(db, v, i, ret_new, e);
 	for (size_t i = 0; i < v->n_over && !r; i++)
 		r = close_job(db, v, &v->over[i], e);
 	for (size_t i = 0; i < v->n_gone && !r; i++)
@@ -299,8 +304,9 @@ static int carry_out_all(struct db *db, const struct view *v, struct err *e)
 	return first;
 }
 
-int scheduler_run(struct db *db, int64_t now_s, uint64_t demand_bps,
-		  uint64_t other_bps, int64_t *ret_next_s, struct err *e)
+static int run_once(struct db *db, int64_t now_s, uint64_t demand_bps,
+		    uint64_t other_bps, bool *ret_new, int64_t *ret_next_s,
+		    struct err *e)
 {
 	struct view *v;
 	int r;
@@ -308,12 +314,27 @@ int scheduler_run(struct db *db, int64_t now_s, uint64_t demand_bps,
 	r = view_make(db, now_s, demand_bps, other_bps, 0, &v, e);
 	if (r)
 		return r;
-	r = write_jobs(db, v, e);
+	r = write_jobs(db, v, ret_new, e);
 	if (!r)
 		r = carry_out_all(db, v, e);
 	/* What was just ordered is seen, and its jobs' states, next time. */
 	if (!r)
 		*ret_next_s = v->out.n_actions ? now_s + 1 : v->out.next_s;
 	view_free(v);
+	return r;
+}
+
+/* What has no number is not ordered: a new entry is acted on in the second
+ * turn, at once, and not when the schedule runs the next time. */
+int scheduler_run(struct db *db, int64_t now_s, uint64_t demand_bps,
+		  uint64_t other_bps, int64_t *ret_next_s, struct err *e)
+{
+	bool fresh = false, again = false;
+	int r;
+
+	r = run_once(db, now_s, demand_bps, other_bps, &fresh, ret_next_s, e);
+	if (!r && fresh)
+		r = run_once(db, now_s, demand_bps, other_bps, &again,
+			     ret_next_s, e);
 	return r;
 }

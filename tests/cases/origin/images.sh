@@ -22,6 +22,19 @@ equal "$(origin image show win11/base.wim --json | jq -r .image.size)" 5000001
 
 # The same bytes under another name are stored once.
 origin image add "$T/base" --name win11/again | grep -q 'stored already'
+
+# 20 GiB, and again under another name: nothing is stored twice, nor are holes.
+truncate -s 20G "$T/disk"
+dd if="$T/base" of="$T/disk" bs=1M seek=10000 conv=notrunc status=none
+origin image add "$T/disk" --name disks/one.raw > /dev/null
+stored=$(du -s -B1 "$STORE/objects" | cut -f 1)
+objects=$(ls "$STORE/objects" | wc -l)
+origin image add "$T/disk" --name disks/two.raw | grep -q 'stored already'
+equal "$(ls "$STORE/objects" | wc -l)" "$objects"
+equal "$(du -s -B1 "$STORE/objects" | cut -f 1)" "$stored" "20 GiB under a second name"
+equal "$(ls "$STORE/incoming" | wc -l)" 0
+origin image remove disks/one.raw > /dev/null
+origin image remove disks/two.raw > /dev/null
 equal "$(ls "$STORE/objects" | wc -l)" 1
 origin image add "$T/base" --name win11/again | grep -q unchanged
 equal "$(origin image list win11 --noheadings | wc -l)" 2
@@ -54,7 +67,7 @@ origin image remove win11/base.wim > /dev/null
 equal "$(origin image list --json | jq -c .)" '{"images":[]}'
 equal "$(ls "$STORE/objects" "$STORE/manifests" "$STORE/incoming" | grep -c '^[^/]')" 0
 equal "$(origin log --json | jq -r '[.log[].event] | join(" ")')" \
-	"added added replaced removed removed"
+	"added added added added removed removed replaced removed removed"
 equal "$(origin log --last 1 --json | jq -r '.log[].image')" win11/base.wim
 
 # Root may add to the store of another user, who then can read it.

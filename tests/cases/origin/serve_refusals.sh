@@ -46,6 +46,11 @@ origin_stop
 origin_start
 eventually 10 kept "||"
 
+# Its terminal is closed: an end like any other.
+origin_stop -HUP
+grep -q 'SIGHUP: ending' "$T/origin.log"
+origin_start
+
 # It tells its service manager when it is ready.
 origin_stop
 /usr/bin/python3 - "$T/notify" "$ORIGIN_BIN" "$STORE" <<'PY'
