@@ -1,0 +1,81 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# --link on a real interface that other programs use too: prefetch takes what
+# they leave of it, and all of it when they are gone. Counted in bytes that
+# arrive while the other traffic runs, and while it does not.
+. "$(dirname "$0")/../../lib/common.sh"
+
+A=sfl-a-$$ B=sfl-b-$$
+namespaces_end()
+{
+	ip netns del "$A" 2>/dev/null
+	ip netns del "$B" 2>/dev/null
+	case_end
+}
+ip netns add "$A" 2>/dev/null || { say "no network namespaces: skipped"; exit 77; }
+trap namespaces_end EXIT
+ip netns add "$B"
+ip -n "$A" link add wire type veth peer name wire netns "$B"
+ip -n "$A" addr add 10.99.8.1/24 dev wire
+ip -n "$B" addr add 10.99.8.2/24 dev wire
+for n in "$A" "$B"; do ip -n "$n" link set wire up; done
+
+random_file "$T/a" 100000000 1
+origin init > /dev/null
+publish "$T/a" a.img
+D=$(origin image show a.img --json | jq -r .image.digest)
+# sysfs shows the interfaces of the namespace that mounted it.
+ip netns exec "$A" "$ORIGIN_BIN" -C "$STORE" serve --listen 10.99.8.1:8420 --link wire=10M/s >> "$T/origin.log" 2>&1 &
+PIDS+=($!)
+there() { ip netns exec "$B" curl -fsS "$@"; }
+URL=http://10.99.8.1:8420
+eventually 20 there "$URL/healthz"
+metric() { there "$URL/metrics" | awk -v m="stagefs_origin_$1" '$1 == m { printf "%.0f\n", $2 }'; }
+
+# 7.5 MB/s of somebody else's, for as long as $T/talk is there.
+ip netns exec "$B" /usr/bin/python3 -c '
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("10.99.8.2", 9))
+while True: s.recv(65536)' & PIDS+=($!)
+touch "$T/talk"
+ip netns exec "$A" /usr/bin/python3 -c '
+import os, socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.connect(("10.99.8.2", 9))
+sent, began = 0, time.monotonic()
+while os.path.exists(sys.argv[1]):
+    while sent < (time.monotonic() - began) * 7.5e6:
+        try: s.send(b"x" * 1400)
+        except OSError: pass
+        sent += 1442
+    time.sleep(0.002)' "$T/talk" & PIDS+=($!)
+
+others_seen() { [ "$(metric interface_other_bytes_per_second)" -gt 5000000 ]; }
+eventually 20 others_seen
+little() { [ "$(metric prefetch_allotted_bytes_per_second)" -lt 5000000 ]; }
+eventually 20 little
+there -s -o /dev/null -H 'X-Stagefs-Class: prefetch' -H 'X-Stagefs-Server: line3' \
+	"$URL/v1/data/$D" 2> /dev/null & transfer=$!
+PIDS+=("$transfer")
+sent() { metric 'data_bytes_total{class="prefetch"}'; }
+# What the first answers take at once is over before it is counted.
+begun() { [ "$(sent)" -gt 0 ]; }
+eventually 20 begun
+sleep 1
+from=$(sent)
+sleep 2
+beside=$(($(sent) - from))
+rm "$T/talk"
+alone() { [ "$(metric interface_other_bytes_per_second)" -lt 1000000 ]; }
+eventually 20 alone
+sleep 1
+from=$(sent)
+sleep 2
+after=$(($(sent) - from))
+say "prefetch in two seconds: $beside bytes beside the others, $after without them"
+kill -0 "$transfer" || fail "too fast to be measured"
+[ "$after" -gt $((beside * 2)) ] || fail "prefetch does not mind the others"
+# The link's rate holds, the others' silence is used.
+[ "$after" -gt 6000000 ] || fail "prefetch does not take what is free"
+kill "$transfer"
