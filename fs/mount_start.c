@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "fs/device.h"
 #include "fs/session.h"
 #include "fs/status/control.h"
 #include "fs/supervisor/wire.h"
@@ -219,26 +220,41 @@ static int await_verdict(int fd)
 	return text[0];
 }
 
+/* Once it is mounted: is it the device that was asked for? */
+static int verdict(const struct mount_call *c)
+{
+	int status = await_verdict(SUPERVISOR_VERDICT_FD);
+
+	if (status == 0 && c->o.device &&
+	    device_minor(c->point) != c->o.device)
+		fprintf(stderr, "mount.stagefs: warning: device=%u is in use: "
+				"mounted as 0:%u\n",
+			(unsigned)c->o.device, device_minor(c->point));
+	return status;
+}
+
 /* In the child: goes on as the supervisor. In the parent: the verdict, which
  * is for the user, or (foreground) for a process that only prints it. */
-static int part(bool foreground, struct err *e)
+static int part(const struct mount_call *c, struct err *e)
 {
 	int pipe_fd[2];
 	pid_t pid;
 
+	if (c->o.device) /* until who waits for the verdict has it */
+		device_offer((unsigned)c->o.device);
 	if (pipe2(pipe_fd, O_CLOEXEC) < 0 || (pid = fork()) < 0)
 		return err_set(e, errno, "%s", strerror(errno));
-	if ((pid > 0) != foreground) {
+	if ((pid > 0) != c->foreground) {
 		close(pipe_fd[1]);
 		dup3(pipe_fd[0], SUPERVISOR_VERDICT_FD, O_CLOEXEC);
 		/* A grandchild: the supervisor is not to have it as a child. */
-		if (!foreground || fork() == 0)
-			_exit(await_verdict(SUPERVISOR_VERDICT_FD));
+		if (!c->foreground || fork() == 0)
+			_exit(verdict(c));
 		_exit(0);
 	}
 	close(pipe_fd[0]);
 	place(pipe_fd[1], SUPERVISOR_VERDICT_FD);
-	if (foreground)
+	if (c->foreground)
 		return 0;
 	setsid();
 	dup2(SUPERVISOR_SIGNAL_FD, STDIN_FILENO); /* still /dev/null */
@@ -256,7 +272,7 @@ int mount_start(struct mount_call *c)
 	r = chdir("/") < 0 ? err_set(&e, errno, "/: %s", strerror(errno))
 			   : open_all(c, state, &log, &e);
 	if (r == 0)
-		r = part(c->foreground, &e);
+		r = part(c, &e);
 	if (r < 0) {
 		fprintf(stderr, "mount.stagefs: %s\n", e.text);
 		return MOUNT_EXIT_SYSTEM;

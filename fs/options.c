@@ -16,6 +16,7 @@
 #include "common/cleanup.h"
 #include "common/names.h"
 #include "common/units.h"
+#include "fs/device.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
@@ -25,6 +26,7 @@ enum kind {
 	KIND_SIZE,
 	KIND_SIZE_OR_NEVER, /* "never" is UINT64_MAX */
 	KIND_SPAN,	    /* ms */
+	KIND_COUNT,
 	KIND_PATH,	    /* absolute */
 	KIND_TEXT,
 	KIND_NAME,
@@ -37,7 +39,7 @@ struct option {
 	const char *name;
 	enum kind kind;
 	size_t offset, size; /* of the field */
-	uint64_t min, max;   /* sizes and spans */
+	uint64_t min, max;   /* of numbers */
 	const char *arg, *help;
 };
 
@@ -72,6 +74,8 @@ static const struct option table[] = {
 	 "stream)"},
 	{"passthrough", KIND_SWITCH, FIELD(passthrough), 0, 0, "on|off",
 	 "let the kernel read complete images by itself (default: on)"},
+	{"device", KIND_COUNT, FIELD(device), 1, DEVICE_MINOR_MAX, "NUMBER",
+	 "minor device number of the mount, for NFS-Ganesha (default: any)"},
 	{"memory", KIND_SIZE, FIELD(memory_bytes), 32 * MIB, TIB, "SIZE",
 	 "for blocks in flight (default: 256M)"},
 	{"user", KIND_TEXT, FIELD(user), 0, 0, "USER",
@@ -121,6 +125,21 @@ static int set_text(const struct option *o, char *field, const char *value,
 			       "option %s=%s: give an absolute path", o->name,
 			       value);
 	memcpy(field, value, n + 1);
+	return 0;
+}
+
+static int set_count(const struct option *o, uint64_t *field,
+		     const char *value, struct err *e)
+{
+	char *end;
+	unsigned long v = strtoul(value, &end, 10);
+
+	if (*end || value[0] < '0' || value[0] > '9' || v < o->min ||
+	    v > o->max)
+		return err_set(e, ERANGE, "option %s=%s: takes %llu to %llu",
+			       o->name, value, (unsigned long long)o->min,
+			       (unsigned long long)o->max);
+	*field = v;
 	return 0;
 }
 
@@ -214,6 +233,8 @@ static int set(const struct option *o, struct mount_options *m,
 	case KIND_SIZE_OR_NEVER:
 	case KIND_SPAN:
 		return set_number(o, field, value, e);
+	case KIND_COUNT:
+		return set_count(o, field, value, e);
 	case KIND_SERVE:
 		return set_serve(o, field, value, e);
 	case KIND_SWITCH:

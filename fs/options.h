@@ -33,6 +33,7 @@ struct mount_options {
 	uint64_t look_ahead_bytes;
 	uint64_t memory_bytes;
 	uint64_t io_timeout_ms;
+	uint64_t device; /* minor number, 0: any */
 	bool serve_complete;
 	bool passthrough;
 };

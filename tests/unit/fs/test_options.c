@@ -42,7 +42,7 @@ static void all_kinds(void **state)
 			"rw,name=line3,capacity=500G,cache=/srv/c,min-free=0,"
 			"key=/etc/k.pem,ca=/etc/ca.pem,fill-after=never,"
 			"look-ahead=64M,io-timeout=1m30s,serve=complete,"
-			"passthrough=off,"
+			"passthrough=off,device=300,"
 			"memory=1G,user=nobody,log=/var/log/s,debug=fetch+cache",
 			&m, &e),
 		0);
@@ -57,6 +57,7 @@ static void all_kinds(void **state)
 	assert_int_equal(m.io_timeout_ms, 90000);
 	assert_true(m.serve_complete);
 	assert_false(m.passthrough);
+	assert_int_equal(m.device, 300);
 	assert_int_equal(m.memory_bytes, 1 << 30);
 	assert_string_equal(m.user, "nobody");
 	assert_string_equal(m.log, "/var/log/s");
@@ -106,6 +107,10 @@ static const struct {
 	{"capacity=-1", EINVAL, "capacity"},
 	{"memory=1M", ERANGE, "takes 32M"},
 	{"look-ahead=1T", ERANGE, "look-ahead"},
+	{"device=0", ERANGE, "device=0: takes 1 to 900"},
+	{"device=901", ERANGE, "takes 1 to 900"},
+	{"device=0:50", ERANGE, "takes 1 to 900"},
+	{"device=-1", ERANGE, "takes 1 to 900"},
 	{"io-timeout=soon", EINVAL, "io-timeout=soon"},
 	{"io-timeout=1ms", ERANGE, "io-timeout"},
 	{"serve=maybe", EINVAL, "stream or complete"},
@@ -166,7 +171,7 @@ static void help_names_every_option(void **state)
 		assert_true(name[0] && arg[0] && help[0]);
 		n++;
 	}
-	assert_int_equal(n, 15);
+	assert_int_equal(n, 16);
 }
 
 int main(void)

@@ -1,0 +1,51 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# With device= a mount that is made anew is the same to Ganesha, whatever was
+# mounted meanwhile: a station goes on reading the file that it has open (NFS v3,
+# whose handles are all that there is of an open file).
+. "$(dirname "$0")/../../lib/common.sh"
+. "$TESTS/lib/share.sh"
+
+random_file "$T/image" 30000000 image
+origin_start
+publish "$T/image" image
+# Nobody has it; others may take numbers at any time.
+device=$((400 + RANDOM % 400))
+device_of() { awk -v p="$T/$1" '$5 == p { print $3 }' /proc/self/mountinfo; }
+mount_fs m "device=$device" 2> "$T/said"
+equal "$(cat "$T/said")" ''
+equal "$(device_of m)" "0:$device"
+share_start m
+ganesha_start
+in_share_bg station "$TOOLS/netread" -lr -b 65536 -n 50 "$T/image" "$(nfs_url image 3)"
+reads() { [ "$(xattr m image cached_bytes)" -gt 0 ] && kill -0 "$STATION_PID"; }
+eventually 10 reads
+
+# A second mount with the same number gets another one, and says so.
+mount_fs other "device=$device" 2> "$T/said"
+grep -q "warning: device=$device is in use: mounted as 0:" "$T/said" || fail "$(cat "$T/said")"
+[ "$(device_of other)" != "0:$device" ] || fail "both have $device"
+umount_fs other
+
+for round in 1 2; do
+	end_server ganesha
+	end_fs m
+	# Lower numbers are free, or taken.
+	mkdir -p "$T/taken$round"
+	mount -t tmpfs tmpfs "$T/taken$round"
+	mount_fs m "device=$device" 2> "$T/said"
+	equal "$(cat "$T/said")" ''
+	equal "$(device_of m)" "0:$device"
+	opens_before=$(metric m opens_total)
+	in_share_bg ganesha ganesha.nfsd -F -f "$T/ganesha.conf" \
+		-L "$T/ganesha.out" -p "$T/ganesha.pid" -N CRIT
+	eventually 30 listening 2049
+	opened_again() { [ "$(metric m opens_total)" -gt "$opens_before" ]; }
+	eventually 60 opened_again
+	kill -0 "$STATION_PID" || fail "round $round: $(cat "$T/station.log")"
+done
+kill -USR1 "$STATION_PID"
+wait "$STATION_PID" || fail "$(cat "$T/station.log")"
+say "$(cat "$T/station.log")"
+share_end
+umount_fs m
