@@ -136,11 +136,12 @@ netread()
 
 # info_is URL LOCAL-FILE ERROR: a station sees the same size, the same space, and
 # over NFS the same blocks and inode number, as this machine; whatever it wants
-# to change it gets ERROR.
-info_is()
+# to change it gets ERROR. What is free changes a little as the index is written.
+info_is() { eventually 10 info_same "$@"; }
+info_same()
 {
 	local verb
-	in_share "$TOOLS/netinfo" "$1" > "$T/netinfo.out" || fail "netinfo $1"
+	in_share "$TOOLS/netinfo" "$1" > "$T/netinfo.out" || return
 	{
 		stat -c 'size %s' "$2"
 		[[ $1 = smb:* ]] || stat -c '%b %i' "$2" | awk '{
@@ -150,5 +151,5 @@ info_is()
 		for verb in create mkdir unlink rename truncate chmod; do
 			echo "$verb $3"
 		done
-	} | diff - "$T/netinfo.out" || fail "what netinfo $1 shows"
+	} | diff - "$T/netinfo.out"
 }
