@@ -14,6 +14,7 @@ enum fs_lock_level {
 	LOCK_WORKER = 5,     /* worker: whom callbacks reach */
 	LOCK_AGENT = 10,     /* agent: orders in work, descriptor's dirt */
 	LOCK_STATUS = 12,    /* control socket: its connections */
+	LOCK_SCRUB = 14,     /* scrub: its figures */
 	LOCK_LOOP = 18,	     /* kernel: end of the request threads */
 	LOCK_HANDLES = 20,   /* kernel: open modes by inode */
 	LOCK_BACKING = 21,   /* kernel: backing files to be closed */

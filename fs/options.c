@@ -21,12 +21,15 @@
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
 #define TIB (UINT64_C(1) << 40)
+#define DAY_MS (UINT64_C(24) * 3600 * 1000)
+#define YEAR_MS (366 * DAY_MS)
 
 enum kind {
 	KIND_SIZE,
 	KIND_SIZE_OR_NEVER, /* "never" is UINT64_MAX */
 	KIND_SPAN,	    /* ms */
 	KIND_COUNT,
+	KIND_SPAN_OR_OFF,   /* "off" is UINT64_MAX */
 	KIND_PATH,	    /* absolute */
 	KIND_TEXT,
 	KIND_NAME,
@@ -69,6 +72,9 @@ static const struct option table[] = {
 	{"io-timeout", KIND_SPAN, FIELD(io_timeout_ms), 100, 3600 * 1000,
 	 "TIME", "longest wait of a read while the origin is away (default: "
 		 "30s)"},
+	{"scrub", KIND_SPAN_OR_OFF, FIELD(scrub_ms), 1000, YEAR_MS,
+	 "TIME|off", "read and compare all that is stored once in this time "
+		     "(default: 30d)"},
 	{"serve", KIND_SERVE, FIELD(serve_complete), 0, 0, "stream|complete",
 	 "answer reads at once, or when the image is complete (default: "
 	 "stream)"},
@@ -143,6 +149,11 @@ static int set_count(const struct option *o, uint64_t *field,
 	return 0;
 }
 
+static bool is_span(const struct option *o)
+{
+	return o->kind == KIND_SPAN || o->kind == KIND_SPAN_OR_OFF;
+}
+
 static int set_number(const struct option *o, uint64_t *field,
 		      const char *value, struct err *e)
 {
@@ -154,14 +165,18 @@ static int set_number(const struct option *o, uint64_t *field,
 		*field = UINT64_MAX;
 		return 0;
 	}
-	if (o->kind == KIND_SPAN)
+	if (o->kind == KIND_SPAN_OR_OFF && !strcmp(value, "off")) {
+		*field = UINT64_MAX;
+		return 0;
+	}
+	if (is_span(o))
 		r = units_parse_span(value, &v, e);
 	else
 		r = units_parse_size(value, &v, e);
 	if (r < 0)
 		return err_prefix(e, -r, "option %s=%s", o->name, value);
 	if (v < o->min || v > o->max) {
-		bool span = o->kind == KIND_SPAN;
+		bool span = is_span(o);
 
 		return err_set(e, ERANGE,
 			       "option %s=%s: takes %s to %s", o->name, value,
@@ -232,6 +247,7 @@ static int set(const struct option *o, struct mount_options *m,
 	case KIND_SIZE:
 	case KIND_SIZE_OR_NEVER:
 	case KIND_SPAN:
+	case KIND_SPAN_OR_OFF:
 		return set_number(o, field, value, e);
 	case KIND_COUNT:
 		return set_count(o, field, value, e);
@@ -286,6 +302,7 @@ static void set_defaults(struct mount_options *m)
 		.look_ahead_bytes = 32 * MIB,
 		.memory_bytes = 256 * MIB,
 		.io_timeout_ms = 30 * 1000,
+		.scrub_ms = 30 * DAY_MS,
 		.passthrough = true,
 	};
 }

@@ -34,6 +34,7 @@ struct mount_options {
 	uint64_t memory_bytes;
 	uint64_t io_timeout_ms;
 	uint64_t device; /* minor number, 0: any */
+	uint64_t scrub_ms; /* UINT64_MAX: off */
 	bool serve_complete;
 	bool passthrough;
 };

@@ -44,6 +44,7 @@
 #include "fs/locks.h"
 #include "fs/options.h"
 #include "fs/privilege.h"
+#include "fs/read/scrub.h"
 #include "fs/session.h"
 #include "fs/status/control.h"
 #include "fs/supervisor/wire.h"
@@ -78,6 +79,7 @@ struct worker {
 	struct http *http;
 	struct fetch *fetch;
 	struct reader *reader;
+	struct scrub *scrub; /* NULL: off */
 	struct control *control;
 	struct kernel *made; /* the kernel's side, from its making on */
 
@@ -110,11 +112,41 @@ static void on_stored(void *ctx, uint64_t id)
 		kernel_attr_changed(w->kernel, id);
 }
 
+static void on_forgotten(void *ctx, uint64_t id)
+{
+	struct worker *w = ctx;
+	LOCK_SCOPE(&w->gate);
+
+	if (w->kernel)
+		kernel_pages_bad(w->kernel, id);
+}
+
+static int on_mend(void *ctx, const struct version_ident *ident)
+{
+	struct worker *w = ctx;
+
+	return reader_fill(w->reader, ident);
+}
+
+static bool on_busy(void *ctx)
+{
+	struct worker *w = ctx;
+	struct reader_stats s;
+
+	reader_stats(w->reader, &s);
+	return s.parked > 0;
+}
+
 static bool on_in_use(void *ctx, uint64_t id)
 {
 	struct worker *w = ctx;
 
 	return opens_of_area(w->session, id);
+}
+
+static int on_catalog_grows(void *ctx, uint64_t bytes)
+{
+	return cache_room_for_files(ctx, bytes);
 }
 
 static void on_names(void *ctx, const struct catalog_change *ch, size_t n)
@@ -277,6 +309,7 @@ static int open_cache(struct worker *w, struct err *e)
 		.flush_ms = FLUSH_MS,
 		.in_use = on_in_use,
 		.changed = on_stored,
+		.forgotten = on_forgotten,
 		.ctx = w,
 	};
 	uint64_t until = clock_mono_ns() + CACHE_BUSY_MS * NS_PER_MS;
@@ -290,7 +323,10 @@ static int open_cache(struct worker *w, struct err *e)
 		return r;
 	r = catalog_open(cache_dirfd(w->cache), w->pinned ? &w->pin : NULL,
 			 &w->catalog, e);
-	return r < 0 ? err_prefix(e, -r, "cache %s", w->o.cache) : 0;
+	if (r < 0)
+		return err_prefix(e, -r, "cache %s", w->o.cache);
+	catalog_set_room(w->catalog, on_catalog_grows, w->cache);
+	return 0;
 }
 
 static int open_origin(struct worker *w, struct err *e)
@@ -371,6 +407,23 @@ static int open_kernel(struct worker *w, struct err *e)
 	return kernel_new(&cfg, &w->made, e);
 }
 
+static int start_scrub(struct worker *w, struct err *e)
+{
+	const struct scrub_config cfg = {
+		.cache = w->cache,
+		.span_ms = w->o.scrub_ms,
+		.mend = on_mend,
+		.busy = on_busy,
+		.ctx = w,
+	};
+	int r;
+
+	if (w->o.scrub_ms == UINT64_MAX)
+		return 0;
+	r = scrub_new(&cfg, &w->scrub);
+	return r < 0 ? err_set(e, -r, "scrub: %s", strerror(-r)) : 0;
+}
+
 static int open_control(struct worker *w, struct err *e)
 {
 	const struct control_config cfg = {
@@ -382,6 +435,7 @@ static int open_control(struct worker *w, struct err *e)
 		.cache = w->cache,
 		.catalog = w->catalog,
 		.reader = w->reader,
+		.scrub = w->scrub,
 		.agent = w->agent,
 		.counters = counters,
 		.upgrade = on_upgrade,
@@ -507,7 +561,9 @@ static int bring_up(struct worker *w, struct err *e)
 	lock_take(&w->gate);
 	w->kernel = w->made;
 	lock_give(&w->gate);
-	return open_control(w, e);
+	reader_resume(w->reader);
+	r = start_scrub(w, e);
+	return r < 0 ? r : open_control(w, e);
 }
 
 /* ---- the end ---------------------------------------------------------------- */
@@ -522,6 +578,7 @@ static void take_down(struct worker *w)
 	struct kernel *k = w->made;
 
 	control_free(w->control);
+	scrub_free(w->scrub);
 	lock_take(&w->gate);
 	a = TAKE(w->agent);
 	w->kernel = NULL;

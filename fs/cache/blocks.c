@@ -128,8 +128,9 @@ void version_unkeep_all_locked(struct version *v)
 {
 	LOCK_SCOPE(&v->lock);
 	free(v->kept);
-	v->kept = NULL;
-	v->kept_bytes = 0;
+	free(v->bad);
+	v->kept = v->bad = NULL;
+	v->kept_bytes = v->n_bad = 0;
 }
 
 /* ---- storing ------------------------------------------------------------- */
@@ -176,7 +177,7 @@ static int make_room_below(struct cache *c, int error, uint64_t bytes)
 	if (error == -EIO)
 		c->io_evict_after_ns = rules.now_ns + EIO_EVICT_GAP_NS;
 	lock_give(&c->lock);
-	return evict_now(c, bytes, rules, &freed);
+	return evict_now(c, bytes, rules, EVICT_ROOM, &freed);
 }
 
 /* No hole is made in the file of a version that is open (I5). */
@@ -239,6 +240,11 @@ static void store_done(struct version *v, uint64_t block, uint64_t charge,
 	bitmap_set(v->bits, block);
 	if (charge == 0)
 		unkeep_locked(v, block);
+	if (v->bad && bitmap_get(v->bad, block)) {
+		bitmap_clear(v->bad, block);
+		v->n_bad--;
+		c->n.repaired_blocks++;
+	}
 	v->n_stored++;
 	v->stored_bytes += n;
 	complete = v->n_stored == v->n_blocks;
@@ -269,9 +275,8 @@ int version_store(struct version *v, uint64_t block, const void *data,
 	return r;
 }
 
-/* Are they stored? *ret: changes when any bit is cleared. */
-static bool stored_now(struct version *v, uint64_t first, uint64_t n,
-		       uint64_t *ret)
+bool version_stored_now(struct version *v, uint64_t first, uint64_t n,
+			uint64_t *ret)
 {
 	LOCK_SCOPE(&v->lock);
 	*ret = v->n_cleared;
@@ -295,13 +300,13 @@ int version_read(struct version *v, void *buf, uint32_t n, uint64_t offset)
 	if (n == 0)
 		return 0;
 	blocks = (offset + n - 1) / bb - first + 1;
-	if (!stored_now(v, first, blocks, &before))
+	if (!version_stored_now(v, first, blocks, &before))
 		return -ENODATA;
 	r = point("read.read");
 	fd = version_fd(v);
 	if (!r)
 		r = fd < 0 ? -EIO : fd_pread_all(fd, buf, n, offset);
-	stored_now(v, first, blocks, &after);
+	version_stored_now(v, first, blocks, &after);
 	return after == before ? r : -ENODATA;
 }
 
@@ -333,11 +338,12 @@ static uint64_t drop_bits_locked(struct version *v, uint8_t *drop, bool keep)
 
 /* From the bits in the index. */
 static int drop_durable(struct version *v, struct index_key key,
-			const uint8_t *drop)
+			const uint8_t *drop, bool wanted)
 {
 	size_t n = bitmap_bytes(v->n_blocks);
 	CLEAN_FREE uint8_t *bits = malloc(n ? n : 1);
-	struct index_bits put = {.key = key, .bits = bits, .n_bits_bytes = n};
+	struct index_bits put = {.key = key, .bits = bits, .n_bits_bytes = n,
+				 .wanted = wanted};
 	int r;
 
 	if (!bits)
@@ -375,7 +381,7 @@ int blocks_drop(struct version *v, uint8_t *drop)
 	CLEAN_FREE uint8_t *map = calloc(1, n ? n : 1);
 	struct index_key key;
 	uint64_t charge;
-	bool keep;
+	bool keep, wanted;
 	int r = 0;
 
 	if (!map)
@@ -389,14 +395,17 @@ int blocks_drop(struct version *v, uint8_t *drop)
 	if (keep && !v->kept)
 		v->kept = TAKE(map);
 	charge = drop_bits_locked(v, drop, keep);
-	if (charge)
+	if (charge) {
+		v->wanted = v->wanted || v->complete_at_s;
 		v->complete_at_s = 0;
+	}
+	wanted = v->wanted;
 	lock_give(&c->lock);
 
 	/* Not punched while the index may still say that it is there (I3). It
 	 * stays charged then, which errs on the dear side. */
 	if (charge) {
-		r = drop_durable(v, key, drop);
+		r = drop_durable(v, key, drop, wanted);
 		if (!r && (keep || punch(v, drop) < 0))
 			charge = 0;
 	}
@@ -413,11 +422,38 @@ int blocks_drop(struct version *v, uint8_t *drop)
 	return r;
 }
 
+/* To be known when it is stored again. False: it is not stored. Too little
+ * memory for the note costs the note. */
+static bool note_bad(struct version *v, uint64_t block)
+{
+	size_t n = bitmap_bytes(v->n_blocks);
+	CLEAN_FREE uint8_t *map = calloc(1, n ? n : 1);
+	bool stored;
+
+	lock_take(&v->cache->lock);
+	lock_take(&v->lock);
+	stored = v->bits && bitmap_get(v->bits, block);
+	if (stored) {
+		v->cache->n.bad_blocks++;
+		if (!v->bad)
+			v->bad = TAKE(map);
+	}
+	if (stored && v->bad && !bitmap_get(v->bad, block)) {
+		bitmap_set(v->bad, block);
+		v->n_bad++;
+	}
+	lock_give(&v->lock);
+	lock_give(&v->cache->lock);
+	return stored;
+}
+
 int version_forget_block(struct version *v, uint64_t block)
 {
 	size_t n = bitmap_bytes(v->n_blocks);
 	CLEAN_FREE uint8_t *drop = calloc(1, n ? n : 1);
-	int r;
+	struct cache *c = v->cache;
+	bool stored;
+	int r = 0;
 
 	if (!drop)
 		return -ENOMEM;
@@ -425,8 +461,12 @@ int version_forget_block(struct version *v, uint64_t block)
 		return -EINVAL;
 	bitmap_set(drop, block);
 	/* No flush in flight has a picture with this bit. */
-	flush_own(v->cache);
-	r = blocks_drop(v, drop);
-	flush_disown(v->cache);
+	flush_own(c);
+	stored = note_bad(v, block);
+	if (stored)
+		r = blocks_drop(v, drop);
+	flush_disown(c);
+	if (stored && c->forgotten)
+		c->forgotten(c->ctx, v->ident.id);
 	return r;
 }

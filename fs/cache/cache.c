@@ -105,6 +105,7 @@ static struct cache *cache_new(const struct cache_config *cfg)
 	c->just_read_ns = cfg->just_read_ms * NS_PER_MS;
 	c->flush_ns = cfg->flush_ms * NS_PER_MS;
 	c->changed = cfg->changed;
+	c->forgotten = cfg->forgotten;
 	c->in_use = cfg->in_use;
 	c->ctx = cfg->ctx;
 	c->dir_fd = c->data_fd = c->lock_fd = -1;
@@ -314,7 +315,9 @@ static void info_locked(struct version *v, struct version_info *ret)
 		.read_at_s = read_at_s(v),
 		.opens = v->opens,
 		.pins = v->pins,
-		.complete = v->complete_at_s != 0};
+		.bad_blocks = v->n_bad,
+		.complete = v->complete_at_s != 0,
+		.wanted = v->wanted};
 }
 
 int cache_list(struct cache *c, struct version_info **ret, size_t *ret_n)

@@ -45,6 +45,9 @@ struct cache_config {
 	/* Called with no lock held, on any thread, after an image's stored
 	 * bytes, state or hold changed, or it went. May be NULL. */
 	void (*changed)(void *ctx, uint64_t id);
+	/* The same, after a block of it was forgotten: what others have read
+	 * of it is not to be believed. May be NULL. */
+	void (*forgotten)(void *ctx, uint64_t id);
 	void *ctx;
 };
 
@@ -112,6 +115,10 @@ void version_touch(struct version *v);
  * shown as open. */
 void version_pin(struct version *v);
 void version_unpin(struct version *v);
+/* It is to become whole, and stay so, over restarts too (R7): durable with its
+ * next block. A complete version of which a block is forgotten is wanted as
+ * well. Does not block. */
+void version_want(struct version *v);
 
 /* ---- blocks: none of these blocks ---------------------------------------- */
 
@@ -178,6 +185,15 @@ int version_store(struct version *v, uint64_t block, const void *data,
  * bytes are not to be believed). Blocking. */
 int version_read(struct version *v, void *buf, uint32_t n, uint64_t offset);
 /*
+ * Compares a stored block with the manifest, which has been set, as the disk
+ * has it and not the page cache (C7). `buf` has room for a block, in whole
+ * units of VERSION_CHECK_ALIGN, and is aligned to that. 0: right. -EBADMSG:
+ * wrong or unreadable, and forgotten. -ENODATA: not stored (any more).
+ * Others, -EMFILE say: could not look. Blocking.
+ */
+#define VERSION_CHECK_ALIGN 4096u
+int version_check_block(struct version *v, uint64_t block, void *buf);
+/*
  * A stored block turned out bad: clears its bit, durably, before returning.
  * It then counts as missing, and version_store mends it in place (C7). Its
  * space is freed, unless the version is open: who reads its file past us
@@ -199,6 +215,39 @@ int cache_reclaim(struct cache *c, uint64_t bytes, uint64_t *ret_freed_bytes);
 int cache_hold(struct cache *c, const struct version_ident *ident,
 	       int64_t until_s);
 
+/*
+ * The files of others in the cache's folder (the catalog) may take `bytes`
+ * from now on: 0, and so much is used (C3); -ENOSPC if that cannot be had
+ * without touching what is open, just read or held. Less than before always
+ * goes. Blocking.
+ */
+int cache_room_for_files(struct cache *c, uint64_t bytes);
+
+/* Why the last one of this id went. */
+enum evict_why {
+	EVICT_UNKNOWN, /* or nothing worth a note */
+	EVICT_ROOM,    /* somebody needed its space */
+	EVICT_RECLAIM, /* cache_reclaim */
+	EVICT_ASKED,   /* cache_evict */
+	EVICT_TRIM     /* the capacity was lowered */
+};
+struct evicted {
+	int64_t at_s;
+	enum evict_why why;
+};
+/* Of the last EVICTED_MAX, over restarts too. -ENOENT. Blocking. */
+#define EVICTED_MAX 1000
+int cache_evicted(struct cache *c, uint64_t id, struct evicted *ret);
+
+/* Where a version stands in the order of eviction. */
+struct standing {
+	uint64_t before_bytes; /* of those that would go first */
+	uint64_t before;       /* their number */
+	bool passed_over;      /* open, just read, or in work */
+	bool held;
+};
+int cache_standing(struct cache *c, uint64_t id, struct standing *ret);
+
 struct version_info {
 	struct version_ident ident;
 	uint64_t stored_bytes;
@@ -207,8 +256,10 @@ struct version_info {
 	int64_t complete_at_s;	/* 0: not complete */
 	int64_t held_until_s;	/* 0: not held */
 	int64_t read_at_s;	/* last touch, 0: not since start */
+	uint64_t bad_blocks;	/* found bad and not yet stored again */
 	unsigned opens, pins;
 	bool complete;
+	bool wanted; /* version_want */
 };
 
 /* All that have a row, in stored order; malloc'd array. */
@@ -226,6 +277,7 @@ struct cache_stats {
 	/* counters since start */
 	uint64_t evicted, evicted_bytes, evicted_held;
 	uint64_t stored_blocks, write_errors, refused;
+	uint64_t bad_blocks, repaired_blocks; /* C7; stored again in place */
 };
 void cache_stats(struct cache *c, struct cache_stats *ret);
 

@@ -205,6 +205,45 @@ int datafile_write(int fd, const void *data, size_t n, uint64_t offset)
 	return r;
 }
 
+/* Up to the unit that the file ends in: O_DIRECT reads nothing smaller. */
+static int read_units(int fd, uint8_t *buf, size_t n, uint64_t offset,
+		      size_t align)
+{
+	size_t whole = (n + align - 1) / align * align, done = 0;
+
+	while (done < n) {
+		ssize_t r = pread(fd, buf + done, whole - done,
+				  (off_t)(offset + done));
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r <= 0)
+			return r ? -errno : -ENODATA;
+		done += (size_t)r;
+	}
+	return 0;
+}
+
+int datafile_read_disk(int dir_fd, uint64_t id, void *buf, size_t n,
+		       uint64_t offset, size_t align)
+{
+	const int flags = O_RDONLY | O_NONBLOCK;
+	char name[NAME_BYTES];
+	CLEAN_FD int fd = -1;
+	CLEAN_FD int plain = -1;
+	int r;
+
+	fd = open_beneath(dir_fd, name_of(id, name), flags | O_DIRECT, 0);
+	r = fd < 0 ? fd : read_units(fd, buf, n, offset, align);
+	if (r != -EINVAL)
+		return r;
+	plain = open_beneath(dir_fd, name, flags, 0);
+	if (plain < 0)
+		return plain;
+	posix_fadvise(plain, (off_t)offset, (off_t)n, POSIX_FADV_DONTNEED);
+	return read_units(plain, buf, n, offset, align);
+}
+
 int datafile_sync(int fd)
 {
 	int r = point("flush.sync");

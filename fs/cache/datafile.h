@@ -31,6 +31,10 @@ int datafile_open(int dir_fd, uint64_t id);
 int datafile_remove(int dir_fd, uint64_t id);
 int datafile_write(int fd, const void *data, size_t n, uint64_t offset);
 int datafile_sync(int fd);
+/* Reads what the disk has, by a descriptor of its own (see check.c). `buf` is
+ * aligned, and has room for n bytes in whole units, of `align`. */
+int datafile_read_disk(int dir_fd, uint64_t id, void *buf, size_t n,
+		       uint64_t offset, size_t align);
 /* Gives the bytes back to the disk; reads as zeros then. */
 int datafile_punch(int fd, uint64_t offset, uint64_t n);
 /* What the file takes on disk. */

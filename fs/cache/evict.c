@@ -71,7 +71,7 @@ static void give_up_fd(struct version *v, struct retired *r, bool *ret_kept)
 	int fd;
 
 	lock_take(&c->lock);
-	while (v->syncing)
+	while (v->in_file)
 		cond_wait(&c->moved, &c->lock);
 	fd = v->fd;
 	__atomic_store_n(&v->fd, -1, __ATOMIC_RELEASE);
@@ -124,6 +124,7 @@ static void gone_locked(struct version *v, int error, bool freed,
 	}
 	v->state = VERSION_EMPTY;
 	version_unkeep_all_locked(v);
+	v->wanted = false;
 	v->place.bytes = 0;
 	v->place.held_until_s = 0;
 	v->complete_at_s = v->stored_at_s = 0;
@@ -155,7 +156,7 @@ static void end_all(struct cache *c, struct version **v, size_t n, int marked,
 }
 
 int evict_end(struct cache *c, struct version **v, size_t n,
-	      uint64_t *ret_freed)
+	      enum evict_why why, uint64_t *ret_freed)
 {
 	struct index_key key[BATCH_MAX] = {0};
 	int error[BATCH_MAX] = {0};
@@ -180,7 +181,7 @@ int evict_end(struct cache *c, struct version **v, size_t n,
 	/* Should the rows stay, the next start or the next row of the same id
 	 * removes them. */
 	if (!marked && n_gone)
-		(void)index_remove(c->index, key, n_gone);
+		(void)index_remove(c->index, key, n_gone, why);
 	index_measure(c);
 	end_all(c, v, n, marked, error, freed, &sum);
 	*ret_freed = sum;
@@ -216,7 +217,8 @@ static void warn_held(struct version *const *v, size_t n)
 /* Deletes what `shortage` takes; the lock is given back meanwhile. -ENOSPC:
  * nothing can go. */
 int evict_for_locked(struct cache *c, uint64_t shortage,
-		     const struct victim_rules *rules, uint64_t *ret)
+		     const struct victim_rules *rules, enum evict_why why,
+		     uint64_t *ret)
 {
 	struct version *v[BATCH_MAX];
 	uint64_t freed = 0;
@@ -235,7 +237,7 @@ int evict_for_locked(struct cache *c, uint64_t shortage,
 		return -ENOSPC;
 	lock_give(&c->lock);
 	warn_held(v, n);
-	r = evict_end(c, v, n, &freed);
+	r = evict_end(c, v, n, why, &freed);
 	if (r)
 		log_err("cache", "evicting failed: %s; new blocks are served "
 			"from memory and not stored", strerror(-r));
@@ -247,8 +249,8 @@ int evict_for_locked(struct cache *c, uint64_t shortage,
 }
 
 int evict_now(struct cache *c, uint64_t bytes, struct victim_rules rules,
-	      uint64_t *ret_freed)
+	      enum evict_why why, uint64_t *ret_freed)
 {
 	LOCK_SCOPE(&c->lock);
-	return evict_for_locked(c, bytes, &rules, ret_freed);
+	return evict_for_locked(c, bytes, &rules, why, ret_freed);
 }

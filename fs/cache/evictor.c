@@ -77,7 +77,8 @@ static void serve_first_locked(struct cache *c)
 	shortage = space_shortage(&c->space, &fs, w->need_bytes, 0);
 	if (shortage == 0)
 		call_first_locked(c, true);
-	else if (evict_for_locked(c, shortage, &rules, &freed) < 0)
+	else if (evict_for_locked(c, shortage, &rules, EVICT_ROOM, &freed) <
+		 0)
 		call_first_locked(c, false); /* hears why when it asks */
 }
 
@@ -89,7 +90,8 @@ static bool trim_locked(struct cache *c)
 
 	rules.partly = true;
 	c->trim = excess > 0;
-	return !excess || evict_for_locked(c, excess, &rules, &freed) == 0;
+	return !excess || evict_for_locked(c, excess, &rules, EVICT_TRIM,
+					   &freed) == 0;
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)

@@ -38,6 +38,7 @@ struct picture {
 	struct index_key key;
 	uint8_t *bits;
 	int64_t complete_at_s;
+	bool wanted;
 	struct picture *next;
 };
 
@@ -143,11 +144,12 @@ static bool snap(struct version *v, struct picture *p)
 		return false;
 	p->v = v;
 	p->key = version_key(v);
+	p->wanted = v->wanted;
 	version_copy_bits(v, p->bits, &n_stored);
 	if (n_stored == v->n_blocks)
 		p->complete_at_s = v->complete_at_s ? v->complete_at_s
 						    : clock_unix_s();
-	v->syncing = true; /* its descriptor stays */
+	v->in_file++; /* its descriptor stays */
 	return true;
 }
 
@@ -158,7 +160,7 @@ static int sync_one(struct version *v)
 	int r = datafile_sync(v->fd);
 
 	LOCK_SCOPE(&c->lock);
-	v->syncing = false;
+	v->in_file--;
 	if (r)
 		c->n.write_errors++;
 	cond_wake_all(&c->moved);
@@ -230,7 +232,8 @@ static int commit(struct cache *c, struct picture *all)
 			.key = p->key,
 			.bits = p->bits,
 			.n_bits_bytes = bitmap_bytes(p->v->n_blocks),
-			.complete_at_s = p->complete_at_s};
+			.complete_at_s = p->complete_at_s,
+			.wanted = p->wanted};
 	r = point("flush.commit");
 	if (!r)
 		r = index_put_bits(c->index, b, n);

@@ -32,6 +32,7 @@
 #include "common/db.h"
 #include "common/limits.h"
 #include "fs/cache/index_db.h"
+#include "fs/cache/space.h"
 #include "fs/locks.h"
 
 #define INDEX_APPLICATION_ID 0x53474643 /* "SGFC" */
@@ -51,6 +52,12 @@ static const char *const steps[] = {
 	" deleted INTEGER NOT NULL DEFAULT 0,"
 	" bits BLOB NOT NULL);"
 	"CREATE TABLE manifest (id INTEGER PRIMARY KEY, data BLOB NOT NULL);",
+	"ALTER TABLE version ADD COLUMN wanted INTEGER NOT NULL DEFAULT 0;"
+	"CREATE TABLE evicted ("
+	" n INTEGER PRIMARY KEY," /* as they went */
+	" id INTEGER NOT NULL UNIQUE,"
+	" at INTEGER NOT NULL,"
+	" why INTEGER NOT NULL);",
 	NULL};
 
 static const struct db_schema schema = {
@@ -150,14 +157,16 @@ void index_close(struct index *x)
 
 uint64_t index_file_bytes(struct index *x)
 {
-	static const char *const names[] = {"index.db", "index.db-wal"};
+	/* The last two are not ours, but as small as constant. */
+	static const char *const names[] = {"index.db", "index.db-wal",
+					    "index.db-shm", "key.pub", "lock"};
 	uint64_t sum = 0;
 	struct stat st;
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (fstatat(x->cache_fd, names[i], &st,
 			    AT_SYMLINK_NOFOLLOW) == 0)
-			sum += (uint64_t)st.st_size;
+			sum += space_block((uint64_t)st.st_size);
 	return sum;
 }
 
@@ -194,7 +203,8 @@ static int load_row(struct sqlite3_stmt *q,
 				.stored_at_s = db_col_int(q, 6),
 				.complete_at_s = db_col_int(q, 7),
 				.held_until_s = db_col_int(q, 8),
-				.deleted = db_col_int(q, 9) != 0};
+				.deleted = db_col_int(q, 9) != 0,
+				.wanted = db_col_int(q, 11) != 0};
 	const char *name = db_col_text(q, 5);
 	size_t digest_n;
 	const void *digest = db_col_blob(q, 2, &digest_n);
@@ -216,7 +226,7 @@ int index_load(struct index *x, int (*row)(void *ctx, struct index_row *row),
 
 	r = db_query(db, &q, e,
 		     "SELECT seq, id, digest, size, block, name, stored_at,"
-		     " complete_at, held_until, deleted, bits"
+		     " complete_at, held_until, deleted, bits, wanted"
 		     " FROM version ORDER BY seq",
 		     "");
 	if (!r) {

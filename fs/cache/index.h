@@ -27,6 +27,7 @@ struct index_row {
 	const struct version_ident *ident;
 	int64_t stored_at_s, complete_at_s, held_until_s;
 	bool deleted;	     /* its deletion was begun */
+	bool wanted;	     /* version_want */
 	const uint8_t *bits; /* bitmap_bytes(number of blocks) */
 	size_t n_bits_bytes;
 };
@@ -40,6 +41,7 @@ struct index_bits {
 	const uint8_t *bits;
 	size_t n_bits_bytes;
 	int64_t complete_at_s; /* 0: not complete */
+	bool wanted;
 };
 
 /* -EUCLEAN damaged, -EPROTONOSUPPORT newer, -EROFS, -ENOSPC, ... */
@@ -74,7 +76,10 @@ int index_get_bits(struct index *x, struct index_key key, uint8_t *bits,
 
 /* Deletion's first and last step (C2); each one transaction. */
 int index_mark(struct index *x, const struct index_key *k, size_t n);
-int index_remove(struct index *x, const struct index_key *k, size_t n);
+/* The reason is kept, unless it is EVICT_UNKNOWN. */
+int index_remove(struct index *x, const struct index_key *k, size_t n,
+		 enum evict_why why);
+int index_evicted(struct index *x, uint64_t id, struct evicted *ret);
 
 int index_set_manifest(struct index *x, struct index_key key, const void *data,
 		       size_t n);

@@ -86,7 +86,8 @@ struct version {
 	bool moving;  /* a thread walks an arrow, or writes the row */
 	bool leaving; /* and that leads to EMPTY */
 	bool mending; /* blocks are being forgotten: no new reservations */
-	bool syncing; /* the flusher is in fdatasync */
+	bool wanted;  /* is to become whole */
+	unsigned in_file; /* threads of ours at work in the file itself */
 	bool dirty;   /* has volatile bits; then uses > 0 and fd >= 0 */
 	unsigned refs, uses;
 	unsigned opens, pins, waiting;
@@ -107,6 +108,8 @@ struct version {
 	uint64_t n_cleared; /* how often bits were cleared */
 	uint8_t *kept; /* not stored, but in the file and charged; NULL: none */
 	uint64_t kept_bytes; /* what they are charged */
+	uint8_t *bad; /* found bad, not stored again yet; NULL: none */
+	uint64_t n_bad;
 
 	/* the thread that set `moving` for an eviction */
 	uint8_t *doomed_bits;
@@ -126,6 +129,7 @@ struct cache {
 	/* set once */
 	uint64_t just_read_ns, flush_ns;
 	void (*changed)(void *ctx, uint64_t id);
+	void (*forgotten)(void *ctx, uint64_t id);
 	bool (*in_use)(void *ctx, uint64_t id);
 	void *ctx;
 	int dir_fd, data_fd, lock_fd;
@@ -211,6 +215,9 @@ int blocks_drop(struct version *v, uint8_t *drop);
 /* Kept blocks: not stored, but in the file and charged. The version's lock. */
 bool version_keeps_locked(const struct version *v, uint64_t block);
 void version_unkeep_all_locked(struct version *v);
+/* Are they all stored? *ret: changes when any bit is cleared. */
+bool version_stored_now(struct version *v, uint64_t first, uint64_t n,
+			uint64_t *ret);
 
 /* ---- room.c -------------------------------------------------------------- */
 
@@ -247,14 +254,15 @@ void evictor_stop(struct cache *c);
 void evict_begin_locked(struct version *v);
 /* Empties those. Blocking. *ret_freed: bytes that are free now. */
 int evict_end(struct cache *c, struct version **v, size_t n,
-	      uint64_t *ret_freed);
+	      enum evict_why why, uint64_t *ret_freed);
 /* One batch by the rules, for `bytes`; if others are deleting that much
  * already, waits for them. -ENOSPC: nothing can go. Blocking. */
 int evict_now(struct cache *c, uint64_t bytes, struct victim_rules rules,
-	      uint64_t *ret_freed);
+	      enum evict_why why, uint64_t *ret_freed);
 /* The same; gives the lock back meanwhile. */
 int evict_for_locked(struct cache *c, uint64_t shortage,
-		     const struct victim_rules *rules, uint64_t *ret_freed);
+		     const struct victim_rules *rules, enum evict_why why,
+		     uint64_t *ret_freed);
 
 /* ---- flush.c ------------------------------------------------------------- */
 

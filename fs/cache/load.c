@@ -19,8 +19,10 @@
  * must not touch the disk.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/bitmap.h"
@@ -89,6 +91,7 @@ static int on_row(void *ctx, struct index_row *row)
 	v->place.held_until_s = row->held_until_s;
 	v->stored_at_s = row->stored_at_s;
 	v->complete_at_s = row->complete_at_s;
+	v->wanted = row->wanted;
 	count_bits(v);
 	HASH_ADD(hh, c->table, ident.id, sizeof(v->ident.id), v);
 	order_add_locked(c, v);
@@ -203,7 +206,7 @@ static int write_back(struct load *l)
 
 	if (n)
 		r = index_remove(x, (struct index_key *)utarray_front(l->dead),
-				 n);
+				 n, EVICT_UNKNOWN);
 	for (unsigned i = 0; i < utarray_len(l->fixed) && !r; i++) {
 		struct version *v =
 			*(struct version **)utarray_eltptr(l->fixed, i);
@@ -211,11 +214,26 @@ static int write_back(struct load *l)
 			.key = version_key(v),
 			.bits = v->bits,
 			.n_bits_bytes = bitmap_bytes(v->n_blocks),
-			.complete_at_s = v->complete_at_s};
+			.complete_at_s = v->complete_at_s,
+			.wanted = v->wanted};
 
 		r = index_put_bits(x, &b, 1);
 	}
 	return r;
+}
+
+/* What others have in the folder (C3); the catalog says when it changes. */
+static uint64_t files_bytes(const struct cache *c)
+{
+	static const char *const names[] = {"catalog", "catalog.new",
+					    "catalog.bad"};
+	uint64_t sum = 0;
+	struct stat st;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (fstatat(c->dir_fd, names[i], &st, AT_SYMLINK_NOFOLLOW) == 0)
+			sum += (uint64_t)st.st_size;
+	return space_block(sum);
 }
 
 static void sum_up(struct cache *c)
@@ -227,6 +245,7 @@ static void sum_up(struct cache *c)
 		c->space.rows_bytes += space_row(version_of(p)->n_blocks);
 	}
 	c->space.index_bytes = index_file_bytes(c->index);
+	c->space.files_bytes = files_bytes(c);
 	c->trim = space_excess(&c->space) > 0;
 }
 

@@ -12,8 +12,8 @@
 #include "fs/cache/internal.h"
 
 /* The row: new, or that of a hold, which now takes its place in the order. */
-static int make_row(struct version *v, bool fresh, uint64_t seq, int64_t now_s,
-		    const uint8_t *bits)
+static int make_row(struct version *v, bool fresh, bool wanted, uint64_t seq,
+		    int64_t now_s, const uint8_t *bits)
 {
 	const struct manifest *m = version_manifest(v);
 	struct index_row row = {
@@ -22,6 +22,7 @@ static int make_row(struct version *v, bool fresh, uint64_t seq, int64_t now_s,
 		.stored_at_s = now_s,
 		.complete_at_s = v->n_blocks ? 0 : now_s,
 		.held_until_s = 0,
+		.wanted = wanted,
 		.bits = bits,
 		.n_bits_bytes = bitmap_bytes(v->n_blocks)};
 	CLEAN_FREE void *data = NULL;
@@ -74,16 +75,17 @@ int make_on_disk(struct version *v, bool with_file)
 	CLEAN_FD int fd = -1;
 	int64_t now_s = clock_unix_s();
 	struct index_key key = {.id = v->ident.id};
-	bool fresh, row = false;
+	bool fresh, wanted, row = false;
 	int r;
 
 	lock_take(&c->lock);
 	assert(v->moving);
 	fresh = v->state == VERSION_EMPTY;
+	wanted = v->wanted;
 	key.seq = ++c->next_seq;
 	lock_give(&c->lock);
 
-	r = bits ? make_row(v, fresh, key.seq, now_s, bits) : -ENOMEM;
+	r = bits ? make_row(v, fresh, wanted, key.seq, now_s, bits) : -ENOMEM;
 	row = r == 0;
 	if (!r && with_file) {
 		fd = datafile_create(c->data_fd, v->ident.id,
@@ -91,7 +93,7 @@ int make_on_disk(struct version *v, bool with_file)
 		r = fd < 0 ? fd : 0;
 	}
 	if (r && fresh && row)
-		row = index_remove(c->index, &key, 1) != 0;
+		row = index_remove(c->index, &key, 1, EVICT_UNKNOWN) != 0;
 	index_measure(c);
 
 	lock_take(&c->lock);

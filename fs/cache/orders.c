@@ -55,7 +55,7 @@ int cache_evict(struct cache *c, uint64_t id, const struct digest *digest,
 	lock_give(&c->lock);
 	leftovers_end(c, &l);
 	if (!r)
-		r = evict_end(c, &v, 1, &freed);
+		r = evict_end(c, &v, 1, EVICT_ASKED, &freed);
 	if (!r && ret_freed_bytes)
 		*ret_freed_bytes = freed;
 	return r;
@@ -77,7 +77,7 @@ int cache_reclaim(struct cache *c, uint64_t bytes, uint64_t *ret_freed_bytes)
 		lock_give(&c->lock);
 		if (room >= bytes)
 			break;
-		r = evict_now(c, bytes - room, rules, &some);
+		r = evict_now(c, bytes - room, rules, EVICT_RECLAIM, &some);
 		if (!r)
 			freed += some;
 	}

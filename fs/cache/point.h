@@ -11,7 +11,7 @@
  *	flush.sync flush.synced flush.commit flush.committed
  *	evict.mark evict.marked file.remove file.removed evict.unrow
  *	evict.unrowed
- *	forget.commit forget.punch read.read
+ *	forget.commit forget.punch read.read check.read
  *	file.open file.stat		(start-up work is counted with these)
  */
 #ifndef STAGEFS_FS_CACHE_POINT_H

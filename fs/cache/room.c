@@ -61,6 +61,43 @@ struct victim_rules rules_now(const struct cache *c, enum reserve_for why)
 				     .busy = busy};
 }
 
+/* ---- files of others ----------------------------------------------------- */
+
+/* Somebody else writes them: what they may take is used from here on. */
+static int claim_files_locked(struct cache *c, uint64_t bytes)
+{
+	struct victim_rules rules = rules_now(c, RESERVE_PREFETCH);
+	struct fs_sample fs;
+	uint64_t more, shortage, freed;
+	int r = 0;
+
+	while (!r && bytes > c->space.files_bytes) {
+		more = bytes - c->space.files_bytes;
+		lock_give(&c->lock);
+		fs_sample_take(c, &fs);
+		lock_take(&c->lock);
+		shortage = space_shortage(&c->space, &fs, more, 0);
+		if (!shortage)
+			break;
+		r = evict_for_locked(c, shortage, &rules, EVICT_ROOM, &freed);
+	}
+	return r;
+}
+
+int cache_room_for_files(struct cache *c, uint64_t bytes)
+{
+	int r;
+
+	bytes = space_block(bytes);
+	LOCK_SCOPE(&c->lock);
+	r = claim_files_locked(c, bytes);
+	if (r)
+		return r;
+	c->space.files_bytes = bytes;
+	cond_wake_one(&c->bell);
+	return 0;
+}
+
 /* ---- the queue ----------------------------------------------------------- */
 
 void promise_drop_locked(struct version *v)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/db.h"
 #include "fs/cache/index_db.h"
 #include "fs/cache/point.h"
@@ -48,13 +49,14 @@ static int insert(struct db *db, const struct index_row *row)
 
 	return db_run(db, NULL,
 		      "INSERT INTO version (seq, id, digest, size, block,"
-		      " name, stored_at, complete_at, held_until, bits)"
-		      " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		      "uubuusiiib", row->seq, id->id, id->digest.b,
+		      " name, stored_at, complete_at, held_until, wanted,"
+		      " bits)"
+		      " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		      "uubuusiiiib", row->seq, id->id, id->digest.b,
 		      (size_t)DIGEST_BYTES, id->size_bytes,
 		      (uint64_t)id->block_bytes, id->name, row->stored_at_s,
-		      row->complete_at_s, row->held_until_s, row->bits,
-		      row->n_bits_bytes);
+		      row->complete_at_s, row->held_until_s,
+		      (int64_t)row->wanted, row->bits, row->n_bits_bytes);
 }
 
 int index_add(struct index *x, const struct index_row *row,
@@ -108,10 +110,10 @@ int index_hold(struct index *x, struct index_key key, int64_t until_s)
 static int put_one(struct db *db, const struct index_bits *b)
 {
 	return db_run(db, NULL,
-		      "UPDATE version SET bits = ?, complete_at = ?"
-		      " WHERE id = ? AND seq = ? AND deleted = 0",
-		      "biuu", b->bits, b->n_bits_bytes, b->complete_at_s,
-		      b->key.id, b->key.seq);
+		      "UPDATE version SET bits = ?, complete_at = ?,"
+		      " wanted = ? WHERE id = ? AND seq = ? AND deleted = 0",
+		      "biiuu", b->bits, b->n_bits_bytes, b->complete_at_s,
+		      (int64_t)b->wanted, b->key.id, b->key.seq);
 }
 
 /* As many as keep the log within its bound; any prefix may be durable
@@ -194,7 +196,27 @@ int index_mark(struct index *x, const struct index_key *k, size_t n)
 	return r ? r : point("evict.marked");
 }
 
-int index_remove(struct index *x, const struct index_key *k, size_t n)
+static int put_evicted(struct db *db, const struct index_key *k, size_t n,
+		       enum evict_why why)
+{
+	int64_t now_s = clock_unix_s();
+	int r = 0;
+
+	for (size_t i = 0; i < n && !r; i++)
+		r = db_run(db, NULL,
+			   "INSERT OR REPLACE INTO evicted (id, at, why)"
+			   " VALUES (?, ?, ?)",
+			   "uii", k[i].id, now_s, (int64_t)why);
+	if (!r)
+		r = db_run(db, NULL,
+			   "DELETE FROM evicted WHERE n <="
+			   " (SELECT max(n) FROM evicted) - ?",
+			   "i", (int64_t)EVICTED_MAX);
+	return r;
+}
+
+int index_remove(struct index *x, const struct index_key *k, size_t n,
+		 enum evict_why why)
 {
 	struct db *db;
 	int r = point("evict.unrow");
@@ -205,9 +227,32 @@ int index_remove(struct index *x, const struct index_key *k, size_t n)
 	r = db_begin(db, NULL);
 	for (size_t i = 0; i < n && !r; i++)
 		r = drop_id(db, k[i].id);
+	if (!r && why != EVICT_UNKNOWN)
+		r = put_evicted(db, k, n, why);
 	r = finish(db, r);
 	index_leave(x);
 	return r ? r : point("evict.unrowed");
+}
+
+int index_evicted(struct index *x, uint64_t id, struct evicted *ret)
+{
+	struct db *db = index_enter(x);
+	struct sqlite3_stmt *q;
+	int r;
+
+	r = db_query(db, &q, NULL, "SELECT at, why FROM evicted WHERE id = ?",
+		     "u", id);
+	if (!r) {
+		r = db_next(db, q, NULL);
+		if (r == 1)
+			*ret = (struct evicted){
+				.at_s = db_col_int(q, 0),
+				.why = (enum evict_why)db_col_int(q, 1)};
+		r = r == 1 ? 0 : r == 0 ? -ENOENT : r;
+		db_done(q);
+	}
+	index_leave(x);
+	return r;
 }
 
 /* ---- manifests ----------------------------------------------------------- */

@@ -52,7 +52,7 @@ static uint64_t index_excess(const struct space *s)
 
 uint64_t space_used(const struct space *s)
 {
-	return s->data_bytes + index_excess(s);
+	return s->data_bytes + s->files_bytes + index_excess(s);
 }
 
 static uint64_t minus(uint64_t a, uint64_t b)

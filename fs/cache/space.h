@@ -7,7 +7,8 @@
  *	| used (of it dying) | reserved | promised |    room    |
  *
  * used		on disk, or perhaps: blocks, rows, what a failed write left;
- *		a victim's bytes too until its file is really gone
+ *		a victim's bytes too until its file is really gone; the
+ *		catalog and the other small files of the folder
  * dying	the part of used that deletions under way will give back
  * reserved	granted, not yet written
  * promised	set aside for a waiter that is being told to ask again
@@ -30,6 +31,7 @@ struct space {
 	uint64_t data_bytes;	 /* used, without the index's excess */
 	uint64_t rows_bytes;	 /* part of it that is for rows in the index */
 	uint64_t index_bytes;	 /* measured size of the index's files */
+	uint64_t files_bytes;	 /* of others in the folder: the catalog */
 	uint64_t reserved_bytes;
 	uint64_t promised_bytes;
 	uint64_t dying_bytes;

@@ -46,6 +46,7 @@ void version_free(struct version *v)
 	free(v->bits);
 	free(v->reserved);
 	free(v->kept);
+	free(v->bad);
 	lock_destroy(&v->lock);
 	free(v);
 }
@@ -179,6 +180,17 @@ void version_unpin(struct version *v)
 	LOCK_SCOPE(&v->cache->lock);
 	assert(v->pins > 0);
 	v->pins--;
+}
+
+void version_want(struct version *v)
+{
+	LOCK_SCOPE(&v->cache->lock);
+	if (v->wanted)
+		return;
+	v->wanted = true;
+	/* Else its first block brings it along. */
+	if (v->state == VERSION_LIVE && !v->moving && v->fd >= 0)
+		flush_note_locked(v, false);
 }
 
 /* On every read: no lock. */

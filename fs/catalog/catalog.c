@@ -323,6 +323,14 @@ int catalog_open(int cache_dirfd, const struct sign_public *pin,
 	return 0;
 }
 
+void catalog_set_room(struct catalog *c,
+		      int (*room)(void *ctx, uint64_t bytes), void *ctx)
+{
+	c->keep.room = room;
+	c->keep.room_ctx = ctx;
+	room(ctx, keep_disk_bytes(&c->keep));
+}
+
 void catalog_close(struct catalog *c)
 {
 	if (!c)

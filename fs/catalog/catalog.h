@@ -44,6 +44,13 @@ struct catalog_node {
 int catalog_open(int cache_dirfd, const struct sign_public *pin,
 		 struct catalog **ret, struct err *e);
 void catalog_close(struct catalog *c);
+/*
+ * `room` is asked before the files of the catalog grow to `bytes`; if it
+ * refuses (-errno) the catalog is served from memory, and asked for again
+ * later. It is told when they have shrunk. Before the first apply.
+ */
+void catalog_set_room(struct catalog *c,
+		      int (*room)(void *ctx, uint64_t bytes), void *ctx);
 
 /* 0 before the first page. */
 uint64_t catalog_revision(struct catalog *c);

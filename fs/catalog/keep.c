@@ -168,8 +168,44 @@ static int write_pages(int fd, const struct keep_page *page, size_t n,
 	return r;
 }
 
+static uint64_t pages_bytes(const struct keep_page *page, size_t n)
+{
+	char head[HEAD_MAX];
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += (uint64_t)snprintf(head, sizeof(head), "page %zu\n",
+					  page[i].n) + page[i].n + 1;
+	return sum;
+}
+
+uint64_t keep_disk_bytes(const struct keep *k)
+{
+	static const char *const names[] = {FILE_NAME, NEW_NAME, BAD_NAME};
+	uint64_t sum = 0;
+	struct stat st;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (fstatat(k->dirfd, names[i], &st, AT_SYMLINK_NOFOLLOW) == 0)
+			sum += (uint64_t)st.st_size;
+	return sum;
+}
+
+/* Before so much more is written. */
+static int claim(struct keep *k, uint64_t more)
+{
+	return k->room ? k->room(k->room_ctx, keep_disk_bytes(k) + more) : 0;
+}
+
+static void settle(struct keep *k)
+{
+	if (k->room)
+		k->room(k->room_ctx, keep_disk_bytes(k));
+}
+
 static void failed(struct keep *k, int r)
 {
+	settle(k);
 	k->behind = true;
 	log_warn("catalog", "cannot keep it on disk: %s: serving from memory, "
 		 "will be asked for again", strerror(-r));
@@ -187,8 +223,7 @@ void keep_append(struct keep *k, const struct keep_page *page, size_t n)
 		return;
 	}
 	fd = open_beneath(k->dirfd, FILE_NAME, O_WRONLY | O_CLOEXEC, 0);
-	if (fd < 0)
-		r = fd;
+	r = fd < 0 ? fd : claim(k, pages_bytes(page, n));
 	if (!r)
 		r = write_pages(fd, page, n, &at);
 	if (!r && fdatasync(fd) < 0)
@@ -209,7 +244,7 @@ void keep_replace(struct keep *k, const struct keep_page *page, size_t n)
 				       O_WRONLY | O_CREAT | O_TRUNC |
 					       O_CLOEXEC, 0600);
 	uint64_t at = MAGIC_BYTES;
-	int r = fd < 0 ? fd : 0;
+	int r = fd < 0 ? fd : claim(k, MAGIC_BYTES + pages_bytes(page, n));
 
 	if (!r)
 		r = fd_pwrite_all(fd, MAGIC, MAGIC_BYTES, 0);
@@ -228,6 +263,7 @@ void keep_replace(struct keep *k, const struct keep_page *page, size_t n)
 	}
 	k->bytes = k->full_bytes = at;
 	k->behind = false;
+	settle(k);
 }
 
 bool keep_wants_full(const struct keep *k)

@@ -25,6 +25,11 @@ struct keep {
 	uint64_t bytes;	     /* of the file; 0: there is none */
 	uint64_t full_bytes; /* of it after its first batch */
 	bool behind;	     /* a batch could not be written */
+
+	/* Asked before the files grow to so much, told when they shrink; NULL:
+	 * they may. Set by the owner after keep_load. */
+	int (*room)(void *ctx, uint64_t bytes);
+	void *room_ctx;
 };
 
 struct keep_page {
@@ -48,6 +53,9 @@ int keep_load(struct keep *k, int dirfd,
  * warning, and keep_wants_full() is true from then on. */
 void keep_append(struct keep *k, const struct keep_page *page, size_t n);
 void keep_replace(struct keep *k, const struct keep_page *page, size_t n);
+
+/* What all files of it take. */
+uint64_t keep_disk_bytes(const struct keep *k);
 
 /* Is it time for a full batch? */
 bool keep_wants_full(const struct keep *k);

@@ -296,6 +296,13 @@ static int open_locked(struct handles *t, struct entry *e, uint64_t unique,
 		decide_locked(t, e);
 	while (e->deciding)
 		cond_wait(&t->decided, &t->lock);
+	/*
+	 * A block was found bad while the kernel reads the file itself: it
+	 * would take no other mode now, and in this one nobody could keep the
+	 * block from the reader (R1). NFS clients try again.
+	 */
+	if (e->backing_id && !version_complete(stream_version(e->h.stream)))
+		return -ETIMEDOUT;
 	r = opens_add(&t->opens, e->h.id, unique, e->backing_id, &ret->fh);
 	if (r < 0)
 		return r;

@@ -117,12 +117,13 @@ static void tell_entry(void *ctx, uint64_t parent, const char *name)
 					 strlen(name));
 }
 
-static void tell_inode(void *ctx, uint64_t id)
+/* A negative offset: attributes only, the pages stay. With pages it waits for
+ * reads of them that are parked, io-timeout at the longest. */
+static void tell_inode(void *ctx, uint64_t id, bool pages)
 {
 	struct kernel *k = ctx;
 
-	/* A negative offset: attributes only, the pages stay. */
-	fuse_lowlevel_notify_inval_inode(k->session, id, -1, 0);
+	fuse_lowlevel_notify_inval_inode(k->session, id, pages ? 0 : -1, 0);
 }
 
 void kernel_names_changed(struct kernel *k, const struct catalog_change *ch,
@@ -130,13 +131,18 @@ void kernel_names_changed(struct kernel *k, const struct catalog_change *ch,
 {
 	for (size_t i = 0; i < n; i++) {
 		notify_entry(k->notify, ch[i].parent, ch[i].name);
-		notify_inode(k->notify, ch[i].parent);
+		notify_inode(k->notify, ch[i].parent, false);
 	}
 }
 
 void kernel_attr_changed(struct kernel *k, uint64_t id)
 {
-	notify_inode(k->notify, id);
+	notify_inode(k->notify, id, false);
+}
+
+void kernel_pages_bad(struct kernel *k, uint64_t id)
+{
+	notify_inode(k->notify, id, true);
 }
 
 /* ---- life ----------------------------------------------------------------- */

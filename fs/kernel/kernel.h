@@ -61,7 +61,7 @@ bool kernel_can_repeat(const struct kernel *k);
 void kernel_stop(struct kernel *k);
 void kernel_free(struct kernel *k); /* NULL is fine */
 
-/* The two below may be called from any thread and with the catalog's and the
+/* The three below may be called from any thread and with the catalog's and the
  * cache's locks free; they only queue. */
 
 /* These names point elsewhere now (what catalog_apply returned). */
@@ -69,6 +69,9 @@ void kernel_names_changed(struct kernel *k, const struct catalog_change *ch,
 			  size_t n);
 /* Stored bytes or state of this version changed: st_blocks, xattrs. */
 void kernel_attr_changed(struct kernel *k, uint64_t id);
+/* A stored block of it was found bad: what the kernel has cached of reads that
+ * we answered may be. (Those of passthrough are pages of the cache file.) */
+void kernel_pages_bad(struct kernel *k, uint64_t id);
 
 struct kernel_stats {
 	uint64_t open_images, parked;

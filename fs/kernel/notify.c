@@ -23,6 +23,7 @@ struct name {
 
 struct inode {
 	uint64_t id;
+	bool pages;
 	UT_hash_handle hh;
 };
 
@@ -71,7 +72,7 @@ static void tell_inodes(struct notify *n, struct inode *set)
 
 	HASH_ITER(hh, set, i, next) {
 		HASH_DEL(set, i);
-		n->target.inode(n->ctx, i->id);
+		n->target.inode(n->ctx, i->id, i->pages);
 		free(i);
 	}
 }
@@ -175,18 +176,21 @@ void notify_entry(struct notify *n, uint64_t parent, const char *name)
 	free(e);
 }
 
-void notify_inode(struct notify *n, uint64_t id)
+void notify_inode(struct notify *n, uint64_t id, bool pages)
 {
 	LOCK_SCOPE(&n->lock);
 	struct inode *i;
 
 	HASH_FIND(hh, n->inodes, &id, sizeof(id), i);
-	if (i)
+	if (i) {
+		i->pages = i->pages || pages;
 		return;
+	}
 	i = malloc(sizeof(*i));
 	if (!i)
 		return;
 	i->id = id;
+	i->pages = pages;
 	HASH_ADD(hh, n->inodes, id, sizeof(i->id), i);
 	cond_wake_one(&n->wake);
 }

@@ -12,6 +12,7 @@
 #ifndef STAGEFS_FS_KERNEL_NOTIFY_H
 #define STAGEFS_FS_KERNEL_NOTIFY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define NOTIFY_ATTR_MS 500
@@ -23,7 +24,7 @@ struct notify;
 struct notify_target {
 	/* Called on the thread, no lock held. */
 	void (*entry)(void *ctx, uint64_t parent, const char *name);
-	void (*inode)(void *ctx, uint64_t id);
+	void (*inode)(void *ctx, uint64_t id, bool pages);
 };
 
 int notify_new(const struct notify_target *target, void *ctx,
@@ -31,6 +32,7 @@ int notify_new(const struct notify_target *target, void *ctx,
 /* What is queued is dropped. NULL is fine. */
 void notify_free(struct notify *n);
 void notify_entry(struct notify *n, uint64_t parent, const char *name);
-void notify_inode(struct notify *n, uint64_t id);
+/* Its attributes, and with `pages` what was read of it as well. */
+void notify_inode(struct notify *n, uint64_t id, bool pages);
 
 #endif

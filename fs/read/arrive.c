@@ -67,6 +67,8 @@ static void arrive_lost(void *ctx, uint64_t block, int error)
 	/* The rest is not asked for again and again: a reader may. */
 	s->fill_retry_ns = clock_mono_ns() + FILL_RETRY_NS;
 	prefetch_fail_locked(s, error);
+	if (error == -ENOENT)
+		fill_stop_locked(s); /* nor will it have it in a while */
 	lock_give(&s->lock);
 
 	if (say)

@@ -42,6 +42,8 @@ static void over(struct stream *s, int error)
 		park_fail_locked(s, UINT64_MAX, error, &failed);
 		prefetch_fail_locked(s, error);
 		s->fill_retry_ns = clock_mono_ns() + FILL_RETRY_NS;
+		if (error == -ENOENT)
+			fill_stop_locked(s);
 	}
 	lock_give(&s->lock);
 	park_answer(failed);

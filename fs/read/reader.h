@@ -100,6 +100,14 @@ int reader_prefetch(struct reader *r, const struct version_ident *ident,
  * valid until `end`. */
 void reader_prefetch_cancel(struct reader *r, struct prefetch *p);
 
+/* ---- fills ---------------------------------------------------------------- */
+
+/* Fetches all that is missing of a version, for nobody in particular, as if
+ * it had been read enough (R7): what a scrub found bad, for one. */
+int reader_fill(struct reader *r, const struct version_ident *ident);
+/* Goes on with all fills that an earlier process had begun. */
+void reader_resume(struct reader *r);
+
 /* The same error as a line of text; returns it. */
 int prefetch_why(struct cache *c, uint64_t stored, uint64_t size, int error,
 		 struct err *e);

@@ -217,6 +217,7 @@ void fill_start_locked(struct stream *s)
 	if (s->filling || version_complete(s->v))
 		return;
 	s->filling = true;
+	version_want(s->v);
 	version_pin(s->v);
 	stream_ref(s);
 }

@@ -77,6 +77,25 @@ static void print_cache(const json_t *o)
 	       size_of(o, "evicted_bytes", a));
 }
 
+/* Bad blocks are the disk's: those that a source sent are errors below. */
+static void print_scrub(const json_t *o, const json_t *cache)
+{
+	uint64_t done = ask_u64(o, "round_done");
+	uint64_t total = ask_u64(o, "round_total");
+	char span[UNITS_TEXT];
+
+	printf("scrub      ");
+	if (o)
+		printf("%.1f%% of a round of %s",
+		       total ? 100.0 * (double)done / (double)total : 0.0,
+		       units_span(ask_u64(o, "span_ms"), span));
+	else
+		printf("off");
+	printf("; %" PRIu64 " stored blocks were found bad, %" PRIu64
+	       " of them repaired\n", ask_u64(cache, "bad_blocks"),
+	       ask_u64(cache, "repaired_blocks"));
+}
+
 static void print_catalog(const json_t *o, const json_t *agent)
 {
 	char when[UNITS_TIME_TEXT];
@@ -198,6 +217,7 @@ static void print_status(const json_t *o)
 	print_catalog(json_object_get(o, "catalog"),
 		      json_object_get(o, "agent"));
 	print_cache(cache);
+	print_scrub(json_object_get(o, "scrub"), cache);
 	print_reads(json_object_get(o, "reads"));
 	print_fetched(json_object_get(o, "fetched"), cache);
 	print_opens(json_object_get(o, "counters"));
@@ -226,6 +246,18 @@ static const struct {
 	 "bytes evicted"},
 	{"cache", "write_errors", "cache_write_errors_total", "counter",
 	 "writes to the cache that failed"},
+	{"cache", "bad_blocks", "cache_bad_blocks_total", "counter",
+	 "stored blocks that were found bad"},
+	{"cache", "repaired_blocks", "cache_repaired_blocks_total", "counter",
+	 "of them, blocks stored again in place"},
+	{"scrub", "bytes", "scrub_bytes_total", "counter",
+	 "stored bytes that the scrub has read and compared"},
+	{"scrub", "rounds", "scrub_rounds_total", "counter",
+	 "rounds of the scrub over all that is stored"},
+	{"scrub", "round_done", "scrub_round_done_bytes", "gauge",
+	 "how far this round is"},
+	{"scrub", "round_total", "scrub_round_bytes", "gauge",
+	 "what it has to read"},
 	{"catalog", "revision", "catalog_revision", "gauge",
 	 "revision of the catalog"},
 	{"catalog", "entries", "catalog_entries", "gauge",

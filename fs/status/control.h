@@ -26,6 +26,7 @@
 #include "fs/fetch/fetch.h"
 #include "fs/fetch/sources.h"
 #include "fs/read/reader.h"
+#include "fs/read/scrub.h"
 
 #define CONTROL_CLIENTS_MAX 16
 #define CONTROL_LINE_MAX_BYTES (8u << 10) /* of a request */
@@ -50,6 +51,7 @@ struct control_config {
 	struct cache *cache;
 	struct catalog *catalog;
 	struct reader *reader;
+	struct scrub *scrub; /* may be NULL */
 	struct agent *agent; /* may be NULL */
 	/* Figures of other parts (the kernel's side); may be NULL. Fills at
 	 * most CONTROL_COUNTERS_MAX, returns how many. */

@@ -82,6 +82,25 @@ static json_t *cache_json(struct cache *c)
 	put(o, "stored_blocks", s.stored_blocks);
 	put(o, "write_errors", s.write_errors);
 	put(o, "refused", s.refused);
+	put(o, "bad_blocks", s.bad_blocks);
+	put(o, "repaired_blocks", s.repaired_blocks);
+	return o;
+}
+
+static json_t *scrub_json(struct scrub *scrub)
+{
+	struct scrub_stats s;
+	json_t *o = json_object();
+
+	scrub_stats(scrub, &s);
+	put(o, "span_ms", s.span_ms);
+	put(o, "round_began", (uint64_t)s.round_began_s);
+	put(o, "round_done", s.done_bytes);
+	put(o, "round_total", s.total_bytes);
+	put(o, "rounds", s.rounds);
+	put(o, "blocks", s.blocks);
+	put(o, "bytes", s.bytes);
+	put(o, "bad", s.bad);
 	return o;
 }
 
@@ -247,6 +266,8 @@ int serve_status(struct client *c, const json_t *request, struct err *e)
 	json_object_set_new(o, "reads", reads_json(cfg->reader));
 	json_object_set_new(o, "fetched", fetch_json(cfg->fetch));
 	json_object_set_new(o, "counters", others_json(cfg));
+	if (cfg->scrub)
+		json_object_set_new(o, "scrub", scrub_json(cfg->scrub));
 	if (cfg->agent) {
 		json_object_set_new(o, "agent", agent_json(cfg->agent));
 		json_object_set_new(o, "orders", orders_json(cfg->agent));
@@ -280,6 +301,7 @@ static json_t *image_json(const struct control_config *cfg,
 	put(o, "held_until", (uint64_t)v->held_until_s);
 	put(o, "read_at", (uint64_t)v->read_at_s);
 	put(o, "opens", v->opens);
+	put(o, "bad_blocks", v->bad_blocks);
 	/* Its name is gone, or leads to another version now. */
 	json_object_set_new(o, "published",
 			    json_boolean(catalog_get(cfg->catalog, v->ident.id,

@@ -3,13 +3,10 @@
  * verify.c - reads what is stored from the disk itself, compares it with the
  * manifest, and has the origin mend what is bad (C7, by hand).
  *
- * The page cache is what hides a bad disk, so each block's pages are dropped
- * before it is read (POSIX_FADV_DONTNEED). O_DIRECT was rejected: it needs
- * aligned sizes, which the last block has not, and not every file system has
- * it. Pages that are dirty would stay; there are none after a flush.
+ * The same look at a block as the scrub's (fs/cache/check.c), but at once and
+ * by name.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,30 +42,25 @@ static int tell(struct verify *v, const char *name)
 }
 
 static int check_block(struct verify *v, struct version *ver,
-		       const struct manifest *m, uint64_t i, uint8_t *buf)
+		       const struct manifest *m, uint64_t i, void *buf)
 {
-	uint32_t n = manifest_block_length(m->length_bytes, m->block_bytes, i);
-	uint64_t offset = i * m->block_bytes;
-	int r;
+	int r = version_check_block(ver, i, buf);
 
-	posix_fadvise(version_fd(ver), (off_t)offset, n, POSIX_FADV_DONTNEED);
-	r = version_read(ver, buf, n, offset);
-	v->blocks++;
-	v->checked += n;
-	/* A disk that cannot read it is as bad as one that reads nonsense. */
-	if (!r && manifest_block_ok(m, i, buf, n))
+	if (r == -ENODATA) /* evicted, or forgotten, meanwhile */
 		return 0;
-	if (r == -ENOMEM)
+	v->blocks++;
+	v->checked += manifest_block_length(m->length_bytes, m->block_bytes, i);
+	if (r != -EBADMSG)
 		return r;
 	v->bad++;
-	return version_forget_block(ver, i);
+	return 0;
 }
 
 static int check_version(struct verify *v, struct version *ver)
 {
 	const char *name = version_ident(ver)->name;
 	const struct manifest *m;
-	CLEAN_FREE uint8_t *buf = NULL;
+	CLEAN_FREE void *buf = NULL;
 	uint64_t n, i = 0;
 	int r = version_load_manifest(ver);
 
@@ -77,8 +69,7 @@ static int check_version(struct verify *v, struct version *ver)
 	if (r)
 		return r;
 	m = version_manifest(ver);
-	buf = malloc(m->block_bytes);
-	if (!buf)
+	if (posix_memalign(&buf, VERSION_CHECK_ALIGN, m->block_bytes))
 		return -ENOMEM;
 	n = version_blocks(ver);
 	while (!r && (i = version_next_stored(ver, i, n)) < n) {
@@ -108,7 +99,10 @@ static int verify_one(struct verify *v, const struct version_info *info,
 	if (r)
 		return err_set(e, -r, "%s: %s", info->ident.name,
 			       strerror(-r));
-	if (v->bad && work_fetch(v->c, &info->ident, &why))
+	/* Of one that nobody wanted whole, it is missing as others are. */
+	if (v->bad && !(info->complete || info->wanted))
+		err_set(&why, ENODATA, "fetched again when it is read");
+	else if (v->bad && work_fetch(v->c, &info->ident, &why))
 		v->unrepaired = true;
 	r = client_send(v->c, json_pack("{s:{s:s,s:I,s:I,s:b,s:s}}",
 					"verified", "name", info->ident.name,

@@ -16,7 +16,7 @@
 
 struct heard {
 	pthread_t thread;	/* that told */
-	unsigned entries, inodes;
+	unsigned entries, inodes, pages;
 	bool ordered;
 	sem_t entry_gate;	/* each entry waits here */
 	sem_t entry, inode;	/* posted after each */
@@ -36,12 +36,13 @@ static void on_entry(void *ctx, uint64_t parent, const char *name)
 	sem_post(&h->entry);
 }
 
-static void on_inode(void *ctx, uint64_t id)
+static void on_inode(void *ctx, uint64_t id, bool pages)
 {
 	struct heard *h = ctx;
 
 	(void)id;
 	h->inodes++;
+	h->pages += pages;
 	sem_post(&h->inode);
 }
 
@@ -95,13 +96,15 @@ static void inodes_are_collected(void **state)
 	/* The thread is held in an entry while changes come in. */
 	put_names(n, 1);
 	for (int i = 0; i < 10000; i++)
-		notify_inode(n, 5 + (uint64_t)(i % 2));
+		notify_inode(n, 5 + (uint64_t)(i % 2), i == 7000);
 	sem_post(&h.entry_gate);
 	sem_wait(&h.inode);
 	sem_wait(&h.inode);
 	notify_free(n);
 	/* At most those taken before the thread was held, and the rest. */
 	assert_in_range(h.inodes, 2, 4);
+	/* One of the changes took the pages along: of that inode alone. */
+	assert_int_equal(h.pages, 1);
 }
 
 static void ends_with_work_queued(void **state)
@@ -113,7 +116,7 @@ static void ends_with_work_queued(void **state)
 	put_names(n, 1);
 	sem_wait(&h.entry);
 	for (unsigned i = 0; i < 100; i++)
-		notify_inode(n, i);
+		notify_inode(n, i, false);
 	notify_free(n);
 	assert_int_equal(h.entries, 1);
 }

@@ -101,6 +101,13 @@ void version_touch(struct version *v)
 	(void)v;
 }
 
+/* No block is found bad here: see test_handles.c. */
+bool version_complete(struct version *v)
+{
+	(void)v;
+	return true;
+}
+
 int version_backing_fd(struct version *v)
 {
 	const struct stream *s = (struct stream *)(void *)v;

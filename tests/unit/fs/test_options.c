@@ -29,6 +29,7 @@ static void defaults(void **state)
 	assert_int_equal(m.io_timeout_ms, 30000);
 	assert_false(m.serve_complete);
 	assert_true(m.passthrough);
+	assert_int_equal(m.scrub_ms, UINT64_C(30) * 24 * 3600 * 1000);
 }
 
 static void all_kinds(void **state)
@@ -42,7 +43,7 @@ static void all_kinds(void **state)
 			"rw,name=line3,capacity=500G,cache=/srv/c,min-free=0,"
 			"key=/etc/k.pem,ca=/etc/ca.pem,fill-after=never,"
 			"look-ahead=64M,io-timeout=1m30s,serve=complete,"
-			"passthrough=off,device=300,"
+			"passthrough=off,device=300,scrub=off,"
 			"memory=1G,user=nobody,log=/var/log/s,debug=fetch+cache",
 			&m, &e),
 		0);
@@ -58,6 +59,7 @@ static void all_kinds(void **state)
 	assert_true(m.serve_complete);
 	assert_false(m.passthrough);
 	assert_int_equal(m.device, 300);
+	assert_true(m.scrub_ms == UINT64_MAX);
 	assert_int_equal(m.memory_bytes, 1 << 30);
 	assert_string_equal(m.user, "nobody");
 	assert_string_equal(m.log, "/var/log/s");
@@ -113,6 +115,8 @@ static const struct {
 	{"device=-1", ERANGE, "takes 1 to 900"},
 	{"io-timeout=soon", EINVAL, "io-timeout=soon"},
 	{"io-timeout=1ms", ERANGE, "io-timeout"},
+	{"scrub=never", EINVAL, "scrub=never"},
+	{"scrub=10ms", ERANGE, "scrub=10ms: takes 1s to"},
 	{"serve=maybe", EINVAL, "stream or complete"},
 	{"passthrough=1", EINVAL, "on or off"},
 	{"cache=relative", EINVAL, "absolute"},
@@ -171,7 +175,7 @@ static void help_names_every_option(void **state)
 		assert_true(name[0] && arg[0] && help[0]);
 		n++;
 	}
-	assert_int_equal(n, 16);
+	assert_int_equal(n, 17);
 }
 
 int main(void)
