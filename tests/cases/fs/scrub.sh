@@ -93,11 +93,11 @@ if [ "$(status_of m '.counters[] | select(.name == "opens_passthrough_total").va
 fi
 
 # ---- what was read of it through us goes from the kernel's memory
-umount_fs m
+end_fs m
 go passthrough=off,scrub=1s
 exec 7< "$T/m/b"
 rest_is 7 "$T/b"
-umount_b() { exec 7<&-; umount_fs m; }
+umount_b() { exec 7<&-; end_fs m; }
 umount_b
 
 go passthrough=off,scrub=off
