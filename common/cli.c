@@ -173,6 +173,25 @@ int cli_usage(const struct cli_context *c, const char *fmt, ...)
 	return 2;
 }
 
+/* ---- tables ------------------------------------------------------------ */
+
+int cli_table(const struct cli_context *c, const char *name,
+	      const struct table_column *cols, struct table **ret)
+{
+	struct err e;
+
+	if (table_new(name, cols, &c->table, ret, &e))
+		return cli_usage(c, "%s", e.text);
+	return 0;
+}
+
+int cli_table_print(const struct cli_context *c, struct table *t)
+{
+	int r = table_print(t);
+
+	return r ? cli_fail(c, "cannot write: %s", strerror(-r)) : 0;
+}
+
 /* ---- options ----------------------------------------------------------- */
 
 static void add_options(struct parsed *p, const struct cli_option *o)

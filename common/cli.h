@@ -65,6 +65,12 @@ int cli_main(const char *program, const char *about,
 const char *cli_value(const struct cli_context *c, const char *name);
 bool cli_flag(const struct cli_context *c, const char *name);
 
+/* The verb's table, with its columns and -o as given; and its end, on stdout.
+ * 0, or the exit status after the error. */
+int cli_table(const struct cli_context *c, const char *name,
+	      const struct table_column *cols, struct table **ret);
+int cli_table_print(const struct cli_context *c, struct table *t);
+
 /* Print the error in its form; return 1 and 2. */
 int cli_fail(const struct cli_context *c, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

@@ -52,6 +52,12 @@ int table_new(const char *name, const struct table_column *cols,
 	      const struct table_options *o, struct table **ret, struct err *e);
 void table_free(struct table *t);
 
+static inline void cleanup_table(struct table **t)
+{
+	table_free(*t);
+}
+#define CLEAN_TABLE __attribute__((cleanup(cleanup_table)))
+
 void *table_row(struct table *t);
 /* `col` is the index in `cols`; a column that is not shown is skipped. A cell
  * that is not set is empty (null). Control characters are shown as '?'. */

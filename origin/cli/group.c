@@ -62,19 +62,17 @@ static int run_list(struct cli_context *c)
 {
 	CLEAN_DB struct db *db = NULL;
 	struct group_member *m;
-	struct table *t;
+	CLEAN_TABLE struct table *t = NULL;
 	struct err e;
 	size_t n;
 	int r = verb_open_db(c, &db);
 
+	if (!r)
+		r = cli_table(c, "groups", list_columns, &t);
 	if (r)
 		return r;
-	if (table_new("groups", list_columns, &c->table, &t, &e))
-		return cli_usage(c, "%s", e.text);
-	if (groups_list(db, &m, &n, &e)) {
-		table_free(t);
+	if (groups_list(db, &m, &n, &e))
 		return cli_fail(c, "%s", e.text);
-	}
 	for (size_t i = 0; i < n; i++) {
 		void *row = table_row(t);
 
@@ -82,9 +80,7 @@ static int run_list(struct cli_context *c)
 		table_text(t, row, COL_SERVER, m[i].server);
 	}
 	free(m);
-	r = table_print(t);
-	table_free(t);
-	return r ? cli_fail(c, "cannot write: %s", strerror(-r)) : 0;
+	return cli_table_print(c, t);
 }
 
 const struct cli_verb verbs_group[] = {

@@ -91,13 +91,13 @@ static int run_list(struct cli_context *c)
 		if (node_find(db, l.below, &n, &e))
 			return cli_fail(c, "%s", e.text);
 	}
-	if (table_new("images", list_columns, &c->table, &l.table, &e))
-		return cli_usage(c, "%s", e.text);
-	r = node_each(db, list_node, &l, &e);
+	r = cli_table(c, "images", list_columns, &l.table);
 	if (r)
+		return r;
+	if (node_each(db, list_node, &l, &e))
 		r = cli_fail(c, "%s", e.text);
-	else if ((r = table_print(l.table)))
-		r = cli_fail(c, "cannot write: %s", strerror(-r));
+	else
+		r = cli_table_print(c, l.table);
 	table_free(l.table);
 	return r;
 }

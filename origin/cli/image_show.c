@@ -106,23 +106,18 @@ static int add_row(const struct holder *h, void *ctx)
 static int show_text(const struct cli_context *c, struct db *db,
 		     const struct node *n)
 {
-	struct table *t;
+	CLEAN_TABLE struct table *t = NULL;
 	struct err e;
-	int r;
+	int r = cli_table(c, "servers", image_show_columns, &t);
 
-	if (table_new("servers", image_show_columns, &c->table, &t, &e))
-		return cli_usage(c, "%s", e.text);
-	r = each_holder(db, n->id, add_row, t, &e);
-	if (r) {
-		table_free(t);
+	if (r)
+		return r;
+	if (each_holder(db, n->id, add_row, t, &e))
 		return cli_fail(c, "%s", e.text);
-	}
 	print_facts(n);
 	putchar('\n');
 	fflush(stdout);
-	r = table_print(t);
-	table_free(t);
-	return r ? cli_fail(c, "cannot write: %s", strerror(-r)) : 0;
+	return cli_table_print(c, t);
 }
 
 /* ---- JSON -------------------------------------------------------------- */

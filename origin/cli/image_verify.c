@@ -177,12 +177,11 @@ static int report(struct job *j, struct db *db, size_t *ret_bad)
 {
 	const struct cli_context *c = j->cli;
 	size_t bad = 0;
-	struct table *t;
-	struct err e;
-	int r;
+	CLEAN_TABLE struct table *t = NULL;
+	int r = cli_table(c, "images", image_verify_columns, &t);
 
-	if (table_new("images", image_verify_columns, &c->table, &t, &e))
-		return cli_usage(c, "%s", e.text);
+	if (r)
+		return r;
 	for (struct named *n = j->first; n; n = n->next) {
 		if (!image_check_ok(&n->content->check)) {
 			if (is_gone(db, &n->node))
@@ -191,12 +190,8 @@ static int report(struct job *j, struct db *db, size_t *ret_bad)
 		}
 		add_row(t, n);
 	}
-	r = table_print(t);
-	table_free(t);
-	if (r)
-		return cli_fail(c, "cannot write: %s", strerror(-r));
 	*ret_bad = bad;
-	return 0;
+	return cli_table_print(c, t);
 }
 
 static int verify(struct job *j, struct store *s, struct db *db)

@@ -99,7 +99,7 @@ static int run_log(struct cli_context *c)
 	const char *order_text = cli_value(c, "order");
 	int64_t last = cli_flag(c, "all") ? -1 : LAST_DEFAULT, order = 0;
 	CLEAN_DB struct db *db = NULL;
-	struct table *t;
+	CLEAN_TABLE struct table *t = NULL;
 	struct err e;
 	int r;
 
@@ -110,17 +110,13 @@ static int run_log(struct cli_context *c)
 		return cli_usage(c, "--order %s: wants an order's number",
 				 order_text);
 	r = verb_open_db(c, &db);
+	if (!r)
+		r = cli_table(c, "log", columns, &t);
 	if (r)
 		return r;
-	if (table_new("log", columns, &c->table, &t, &e))
-		return cli_usage(c, "%s", e.text);
-	r = fill(db, t, c, order, last, &e);
-	if (r)
-		r = cli_fail(c, "%s", e.text);
-	else if ((r = table_print(t)))
-		r = cli_fail(c, "cannot write: %s", strerror(-r));
-	table_free(t);
-	return r;
+	if (fill(db, t, c, order, last, &e))
+		return cli_fail(c, "%s", e.text);
+	return cli_table_print(c, t);
 }
 
 static const struct cli_option options[] = {

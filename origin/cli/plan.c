@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/units.h"
 
@@ -244,32 +245,25 @@ static int list_view(struct cli_context *c, struct db *db,
 {
 	const char *server = cli_value(c, "server");
 	struct server known;
-	struct listed *l = calloc(v->in.n_wants + 1, sizeof(*l));
-	struct table *t;
+	CLEAN_FREE struct listed *l = calloc(v->in.n_wants + 1, sizeof(*l));
+	CLEAN_TABLE struct table *t = NULL;
 	struct err e;
 	size_t n;
 	int r;
 
 	if (!l)
 		return cli_fail(c, "out of memory");
-	if (table_new("plan", list_columns, &c->table, &t, &e)) {
-		free(l);
-		return cli_usage(c, "%s", e.text);
-	}
+	r = cli_table(c, "plan", list_columns, &t);
+	if (r)
+		return r;
 	n = choose(v, server, cli_flag(c, "dates"), l);
 	for (size_t i = 0; i < n; i++)
 		list_row(t, c->table.json, v, l[i].want);
 	/* An empty plan and a mistyped name look the same. */
 	if (n == 0 && server && !plan_is_group(server) &&
-	    servers_get(db, server, &known, &e)) {
-		table_free(t);
-		free(l);
+	    servers_get(db, server, &known, &e))
 		return cli_fail(c, "%s", e.text);
-	}
-	r = table_print(t);
-	table_free(t);
-	free(l);
-	return r ? cli_fail(c, "cannot write: %s", strerror(-r)) : 0;
+	return cli_table_print(c, t);
 }
 
 static int run_list(struct cli_context *c)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/array.h"
 #include "common/clock.h"
 #include "origin/cli/plan.h"
 
@@ -152,15 +153,8 @@ static int import_line(struct db *db, char *line, bool force, int64_t now_s,
 			       "image and at, separated by tabs)");
 	x = (struct plan_texts){field[0], field[1], field[2], field[3],
 			   field[4], field[5], force};
-	if (im->n == im->room) {
-		struct plan_entry *more;
-
-		im->room = im->room ? im->room * 2 : 64;
-		more = realloc(im->p, im->room * sizeof(*more));
-		if (!more)
-			return err_set(e, ENOMEM, "out of memory");
-		im->p = more;
-	}
+	if (array_grow(&im->p, im->n, &im->room, sizeof(*im->p)))
+		return err_set(e, ENOMEM, "out of memory");
 	r = plan_read_entry(db, &x, now_s, &im->p[im->n], e);
 	if (!r)
 		im->n++;

@@ -83,13 +83,12 @@ static bool check_row(struct table *t, bool json, const struct view *v,
 static int check_view(struct cli_context *c, const struct view *v,
 		      int64_t entry, int64_t to_s)
 {
-	struct table *t;
-	struct err e;
+	CLEAN_TABLE struct table *t = NULL;
 	bool ok = true, found = false;
-	int r;
+	int r = cli_table(c, "check", plan_check_columns, &t);
 
-	if (table_new("check", plan_check_columns, &c->table, &t, &e))
-		return cli_usage(c, "%s", e.text);
+	if (r)
+		return r;
 	for (size_t i = 0; i < v->in.n_wants; i++) {
 		const struct sched_want *w = &v->in.want[i];
 
@@ -99,17 +98,11 @@ static int check_view(struct cli_context *c, const struct view *v,
 		ok = check_row(t, c->table.json, v, i) && ok;
 	}
 	if (entry && !found)
-		r = 0;
-	else
-		r = table_print(t);
-	table_free(t);
-	if (r)
-		return cli_fail(c, "cannot write: %s", strerror(-r));
-	if (entry && !found)
 		return cli_fail(c, "the plan has no date to come of an entry "
 				"%" PRId64 ": see `stagefs-origin plan list`",
 				entry);
-	return ok ? 0 : 1;
+	r = cli_table_print(c, t);
+	return r ? r : !ok;
 }
 
 int plan_check_run(struct cli_context *c)

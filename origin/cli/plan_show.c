@@ -271,25 +271,23 @@ static void print_facts(const struct plan_entry *p)
 
 static int show_text(struct show *s, const struct view *v)
 {
+	CLEAN_TABLE struct table *t = NULL;
 	struct err e;
 	int r;
 
-	if (table_new("dates", plan_show_columns, &s->c->table, &s->table, &e))
-		return cli_usage(s->c, "%s", e.text);
-	r = add_dates(s, v, &e);
-	if (!r) {
-		print_facts(&s->entry);
-		fflush(stdout);
-		r = table_print(s->table);
-		if (r)
-			err_set(&e, -r, "cannot write: %s", strerror(-r));
-	}
-	table_free(s->table);
-	if (!r) {
-		printf("\nOrders:\n");
-		r = add_orders(s, &e);
-	}
-	return r ? cli_fail(s->c, "%s", e.text) : 0;
+	r = cli_table(s->c, "dates", plan_show_columns, &t);
+	if (r)
+		return r;
+	s->table = t;
+	if (add_dates(s, v, &e))
+		return cli_fail(s->c, "%s", e.text);
+	print_facts(&s->entry);
+	fflush(stdout);
+	r = cli_table_print(s->c, t);
+	if (r)
+		return r;
+	printf("\nOrders:\n");
+	return add_orders(s, &e) ? cli_fail(s->c, "%s", e.text) : 0;
 }
 
 static int show_json(struct show *s, const struct view *v)

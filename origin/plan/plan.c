@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/array.h"
 #include "common/names.h"
 #include "origin/db/origindb.h"
 #include "origin/plan/when.h"
@@ -182,18 +183,9 @@ int plan_list(struct db *db, bool all, struct plan_entry **ret, size_t *ret_n,
 	if (r)
 		return r;
 	while ((r = db_next(db, q, e)) > 0) {
-		if (n == room) {
-			struct plan_entry *more;
-
-			room = room ? room * 2 : 64;
-			more = realloc(p, room * sizeof(*p));
-			if (!more) {
-				r = -ENOMEM;
-				break;
-			}
-			p = more;
-		}
-		r = read_row(q, &p[n++]);
+		r = array_grow(&p, n, &room, sizeof(*p));
+		if (!r)
+			r = read_row(q, &p[n++]);
 		if (r)
 			break;
 	}

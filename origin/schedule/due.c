@@ -9,20 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/array.h"
 #include "common/wire.h"
 
 static int add(struct due **list, size_t *n, size_t *room,
 	       struct sqlite3_stmt *q)
 {
-	if (*n == *room) {
-		size_t more = *room ? *room * 2 : 64;
-		struct due *p = reallocarray(*list, more, sizeof(*p));
-
-		if (!p)
-			return -ENOMEM;
-		*list = p;
-		*room = more;
-	}
+	if (array_grow(list, *n, room, sizeof(**list)))
+		return -ENOMEM;
 	snprintf((*list)[*n].server, sizeof((*list)[*n].server), "%s",
 		 db_col_text(q, 0));
 	(*list)[*n].rank = (size_t)db_col_int(q, 1);

@@ -63,8 +63,6 @@ struct view_data {
 	struct held *held;
 };
 
-/* Room for one more in an array of things of `size`; -ENOMEM. */
-int view_grow(void *array, size_t n, size_t *room, size_t size);
 /* The index of a server; one that is not known yet is added. -ENOMEM. */
 int view_find_server(struct view_data *d, const char *name, size_t *ret);
 

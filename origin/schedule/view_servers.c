@@ -9,27 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/array.h"
 #include "origin/schedule/view_impl.h"
 #include "origin/servers/servers.h"
-
-int view_grow(void *array, size_t n, size_t *room, size_t size)
-{
-	void **p = array, *more;
-
-	if (n < *room)
-		return 0;
-	*room = *room ? *room * 2 : 64;
-	more = realloc(*p, *room * size);
-	if (!more)
-		return -ENOMEM;
-	*p = more;
-	return 0;
-}
 
 static int add_server(struct view_data *d, const char *name, size_t *ret)
 {
 	struct named_server *n;
-	int r = view_grow(&d->server, d->n_servers, &d->servers_room,
+	int r = array_grow(&d->server, d->n_servers, &d->servers_room,
 		     sizeof(*d->server));
 
 	n = r ? NULL : calloc(1, sizeof(*n));
@@ -163,7 +150,7 @@ static int read_image(struct view_data *d, struct sqlite3_stmt *q)
 	int r = view_find_server(d, db_col_text(q, 0), &server);
 
 	if (!r)
-		r = view_grow(&d->image, d->n_images, &d->images_room,
+		r = array_grow(&d->image, d->n_images, &d->images_room,
 			 sizeof(*d->image));
 	if (r)
 		return r;
@@ -246,7 +233,7 @@ static int read_order(struct view_data *d, struct sqlite3_stmt *q)
 	int r = view_find_server(d, db_col_text(q, 1), &server);
 
 	if (!r)
-		r = view_grow(&d->order, d->n_orders, &d->orders_room,
+		r = array_grow(&d->order, d->n_orders, &d->orders_room,
 			 sizeof(*d->order));
 	if (r)
 		return r;

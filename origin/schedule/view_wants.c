@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/array.h"
 #include "common/cleanup.h"
 #include "origin/schedule/view_impl.h"
 #include "origin/store/store.h"
@@ -87,7 +88,7 @@ static int add_to_folder(const struct node *n, void *arg)
 
 	if (n->is_dir)
 		return 0;
-	r = view_grow(&f->image, f->n, &f->room, sizeof(struct named_image *));
+	r = array_grow(&f->image, f->n, &f->room, sizeof(struct named_image *));
 	if (!r)
 		r = image_named(x->d, n->name, &image);
 	if (r)
@@ -130,7 +131,7 @@ static int images_of(struct db *db, struct view_data *d, const char *name,
 		if (plan_is_folder(name))
 			r = fill_folder(db, d, f);
 		if (!r && f->n == 0) { /* an image, or an empty folder */
-			r = view_grow(&f->image, 0, &f->room,
+			r = array_grow(&f->image, 0, &f->room,
 				      sizeof(struct named_image *));
 			if (!r)
 				r = find_image(db, d, name, &f->image[0]);
@@ -203,7 +204,7 @@ static int read_jobs(struct db *db, struct view *v, struct err *e)
 		struct job_row *j;
 		size_t server;
 
-		r = view_grow(&d->job, d->n_jobs, &d->jobs_room, sizeof(*d->job));
+		r = array_grow(&d->job, d->n_jobs, &d->jobs_room, sizeof(*d->job));
 		if (!r)
 			r = view_find_server(d, db_col_text(q, 11), &server);
 		if (!r)
@@ -248,12 +249,12 @@ static int add_want(struct view *v, size_t entry, size_t server,
 	size_t room[3] = {d->wants_room, d->wants_room, d->wants_room};
 	int r;
 
-	r = view_grow(&d->want, d->n_wants, &room[0], sizeof(*d->want));
+	r = array_grow(&d->want, d->n_wants, &room[0], sizeof(*d->want));
 	if (!r)
-		r = view_grow(&v->entry_of, d->n_wants, &room[1],
+		r = array_grow(&v->entry_of, d->n_wants, &room[1],
 			 sizeof(*v->entry_of));
 	if (!r)
-		r = view_grow(&v->row, d->n_wants, &room[2], sizeof(*v->row));
+		r = array_grow(&v->row, d->n_wants, &room[2], sizeof(*v->row));
 	if (r)
 		return r;
 	d->wants_room = room[0];
@@ -289,7 +290,7 @@ static int add_over(struct view *v, const struct job_row *row)
 
 	if (row->state == JOB_STAGED || row->state == JOB_FAILED)
 		return 0;
-	r = view_grow(&v->over, v->n_over, &v->data->over_room, sizeof(*v->over));
+	r = array_grow(&v->over, v->n_over, &v->data->over_room, sizeof(*v->over));
 	if (!r)
 		v->over[v->n_over++] = *row;
 	return r;
@@ -302,7 +303,7 @@ static int add_gone(struct view *v, const struct job_row *row)
 
 	if (row->state == JOB_STAGED || row->state == JOB_FAILED)
 		return 0;
-	r = view_grow(&v->gone, v->n_gone, &v->data->gone_room,
+	r = array_grow(&v->gone, v->n_gone, &v->data->gone_room,
 		      sizeof(*v->gone));
 	if (!r)
 		v->gone[v->n_gone++] = *row;

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/array.h"
 #include "common/names.h"
 #include "origin/db/origindb.h"
 
@@ -121,7 +122,7 @@ int groups_remove(struct db *db, const char *group, char *const *server,
 int groups_list(struct db *db, struct group_member **ret, size_t *ret_n,
 		struct err *e)
 {
-	struct group_member *m = NULL, *more;
+	struct group_member *m = NULL;
 	struct sqlite3_stmt *q;
 	size_t n = 0, room = 0;
 	int r;
@@ -132,14 +133,10 @@ int groups_list(struct db *db, struct group_member **ret, size_t *ret_n,
 	if (r)
 		return r;
 	while ((r = db_next(db, q, e)) > 0) {
-		if (n == room) {
-			room = room ? room * 2 : 64;
-			more = reallocarray(m, room, sizeof(*m));
-			if (!more) {
-				r = err_set(e, ENOMEM, "out of memory");
-				break;
-			}
-			m = more;
+		r = array_grow(&m, n, &room, sizeof(*m));
+		if (r) {
+			err_set(e, -r, "out of memory");
+			break;
 		}
 		snprintf(m[n].group, sizeof(m[n].group), "%s",
 			 db_col_text(q, 0));

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/array.h"
 #include "common/limits.h"
 #include "origin/db/origindb.h"
 
@@ -142,7 +143,7 @@ int orders_open(struct db *db, const char *server, uint64_t after,
 {
 	struct wire_order *list = NULL;
 	struct sqlite3_stmt *q;
-	size_t n = 0;
+	size_t n = 0, room = 0;
 	int r;
 
 	r = db_query(db, &q, e,
@@ -153,14 +154,9 @@ int orders_open(struct db *db, const char *server, uint64_t after,
 	if (r)
 		return r;
 	while ((r = db_next(db, q, e)) == 1) {
-		struct wire_order *p =
-			reallocarray(list, n + 1, sizeof(*list));
-
-		r = -ENOMEM;
-		if (p) {
-			list = p;
+		r = array_grow(&list, n, &room, sizeof(*list));
+		if (!r)
 			r = read_wire(q, &list[n]);
-		}
 		if (r) {
 			err_set(e, -r, "out of memory");
 			break;
@@ -196,18 +192,9 @@ int orders_list(struct db *db, const char *server, bool all,
 	if (r)
 		return r;
 	while ((r = db_next(db, q, e)) == 1) {
-		if (n == room) {
-			size_t more = room ? room * 2 : 64;
-			struct order *p =
-				reallocarray(list, more, sizeof(*list));
-
-			r = -ENOMEM;
-			if (!p)
-				break;
-			list = p;
-			room = more;
-		}
-		r = read_order(q, &list[n]);
+		r = array_grow(&list, n, &room, sizeof(*list));
+		if (!r)
+			r = read_order(q, &list[n]);
 		if (r)
 			break;
 		n++;

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/array.h"
 #include "common/limits.h"
 #include "origin/db/origindb.h"
 
@@ -239,21 +240,6 @@ static void read_server(struct sqlite3_stmt *q, struct server *s)
 }
 
 /* Room for one more element of `size` bytes; doubles. */
-static int grow(void **list, size_t n, size_t *room, size_t size)
-{
-	size_t more = *room ? *room * 2 : 16;
-	void *p;
-
-	if (n < *room)
-		return 0;
-	p = reallocarray(*list, more, size);
-	if (!p)
-		return -ENOMEM;
-	*list = p;
-	*room = more;
-	return 0;
-}
-
 int servers_list(struct db *db, struct server **ret, size_t *ret_n,
 		 struct err *e)
 {
@@ -267,7 +253,7 @@ int servers_list(struct db *db, struct server **ret, size_t *ret_n,
 	if (r)
 		return r;
 	while ((r = db_next(db, q, e)) == 1) {
-		r = grow((void **)&list, n, &room, sizeof(*list));
+		r = array_grow(&list, n, &room, sizeof(*list));
 		if (r) {
 			err_set(e, -r, "out of memory");
 			break;
@@ -349,7 +335,7 @@ int servers_images(struct db *db, const char *name, struct wire_image **ret,
 	if (r)
 		return r;
 	while ((r = db_next(db, q, e)) == 1) {
-		r = grow((void **)&list, n, &room, sizeof(*list));
+		r = array_grow(&list, n, &room, sizeof(*list));
 		if (!r)
 			r = read_image(q, &list[n]);
 		if (r) {
