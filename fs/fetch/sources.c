@@ -257,6 +257,16 @@ static struct lie *lie_add_locked(struct sources *s, const struct digest *d)
 	return l;
 }
 
+bool sources_left_out(struct sources *s, size_t i, const struct digest *digest,
+		      uint64_t now_ns)
+{
+	const struct lie *l;
+
+	LOCK_SCOPE(&s->lock);
+	l = lie_find_locked(s, digest, now_ns);
+	return l && (l->sources >> i & 1);
+}
+
 /* Is every source but `i` left out? */
 static bool last_left(const struct sources *s, uint32_t out, size_t i)
 {

@@ -69,6 +69,10 @@ void sources_useless(struct sources *s, size_t i, const struct digest *digest,
 bool sources_lied(struct sources *s, size_t i, const struct digest *digest,
 		  uint64_t now_ns);
 
+/* Is it left out for this version just now? */
+bool sources_left_out(struct sources *s, size_t i, const struct digest *digest,
+		      uint64_t now_ns);
+
 /* How long to wait after so many failures (1 or more) in a row, with chance in
  * it. */
 uint64_t sources_backoff_ns(unsigned fails);

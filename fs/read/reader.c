@@ -466,6 +466,27 @@ bool reader_active(struct reader *r, uint64_t id)
 	return active;
 }
 
+void reader_wants(struct reader *r, uint64_t id, struct reader_wants *ret)
+{
+	uint64_t now = clock_mono_ns();
+	struct prefetch *p;
+	struct stream *s;
+
+	*ret = (struct reader_wants){0};
+	LOCK_SCOPE(&r->lock);
+	HASH_FIND(hh, r->streams, &id, sizeof(id), s);
+	if (!s)
+		return;
+	lock_take(&s->lock);
+	DL_COUNT(s->prefetches, p, ret->prefetches);
+	ret->parked = s->n_parked;
+	ret->windows = s->n_windows;
+	ret->filling = s->filling;
+	if (s->fill_retry_ns > now)
+		ret->retry_ms = (s->fill_retry_ns - now) / NS_PER_MS;
+	lock_give(&s->lock);
+}
+
 void reader_stats(struct reader *r, struct reader_stats *ret)
 {
 #define LOAD(f) ret->f = __atomic_load_n(&r->stats.f, __ATOMIC_RELAXED)

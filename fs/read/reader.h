@@ -115,6 +115,17 @@ int prefetch_why(struct cache *c, uint64_t stored, uint64_t size, int error,
 /* Is anything fetching this version (state "fetching")? */
 bool reader_active(struct reader *r, uint64_t id);
 
+/* Who wants a version just now, beside those who have it open. */
+struct reader_wants {
+	unsigned parked;     /* reads that wait */
+	unsigned prefetches;
+	unsigned windows;    /* range requests in flight */
+	bool filling;
+	uint64_t retry_ms;   /* what failed is tried again after so long */
+};
+/* All 0 if nobody does. */
+void reader_wants(struct reader *r, uint64_t id, struct reader_wants *ret);
+
 struct reader_stats {
 	uint64_t reads_stored, reads_waited, reads_failed, reads_timed_out;
 	uint64_t bytes_stored, bytes_waited;

@@ -27,6 +27,7 @@
 #include "common/limits.h"
 #include "common/lock.h"
 #include "common/log.h"
+#include "common/pulse.h"
 #include "fs/locks.h"
 
 #define META "scrub"
@@ -308,7 +309,7 @@ static void *scrub_main(void *arg)
 	struct scrub *s = arg;
 	uint64_t due_ns;
 
-	pthread_setname_np(pthread_self(), "scrub");
+	pulse_name("scrub"); /* and promises nothing: it reads a disk */
 	place_list(s, false);
 	due_ns = clock_mono_ns();
 	lock_take(&s->lock);

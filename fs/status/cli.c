@@ -57,6 +57,19 @@ const struct cli_verb verbs_status[] = {
 			   "status 1 if that failed.",
 	},
 	{
+		.name = "why",
+		.args = "DIR NAME",
+		.summary = "Say why an image is here, or is not",
+		.option = why_options,
+		.run = why_run,
+		.min_args = 2,
+		.max_args = 2,
+		.details = "Whether it is published, what is stored of it, who "
+			   "wants it, what it waits for,\nwhether it fits, "
+			   "where it stands in the order of eviction, and why "
+			   "it went last.",
+	},
+	{
 		.name = "upgrade",
 		.args = "DIR",
 		.summary = "Go on with the version that is installed now",

@@ -5,7 +5,7 @@
 
 #include "common/cli.h"
 
-/* status, list, fetch, evict, verify, upgrade; ends with a {0}. */
+/* status, list, fetch, evict, verify, why, upgrade; ends with a {0}. */
 extern const struct cli_verb verbs_status[];
 
 #endif

@@ -136,6 +136,7 @@ static const struct {
 	{"status", false, serve_status}, {"list", false, serve_list},
 	{"fetch", true, serve_fetch},	 {"evict", true, serve_evict},
 	{"verify", true, serve_verify},	 {"upgrade", true, serve_upgrade},
+	{"why", false, serve_why},
 };
 
 static int dispatch(struct client *c, const json_t *request, struct err *e)

@@ -2,7 +2,7 @@
 /*
  * serve.h - what the parts of the control socket's server share: control.c
  * has the connections, status.c answers status and list, work.c does fetch
- * and evict, verify.c verifies.
+ * and evict, verify.c verifies, why.c says why.
  */
 #ifndef STAGEFS_FS_STATUS_SERVE_H
 #define STAGEFS_FS_STATUS_SERVE_H
@@ -39,6 +39,7 @@ int serve_list(struct client *c, const json_t *request, struct err *e);
 int serve_fetch(struct client *c, const json_t *request, struct err *e);
 int serve_evict(struct client *c, const json_t *request, struct err *e);
 int serve_verify(struct client *c, const json_t *request, struct err *e);
+int serve_why(struct client *c, const json_t *request, struct err *e);
 int serve_upgrade(struct client *c, const json_t *request, struct err *e);
 
 /*

@@ -16,6 +16,8 @@ extern const struct cli_option evict_options[];
 int evict_run(struct cli_context *c);
 extern const struct table_column verify_columns[];
 int verify_run(struct cli_context *c);
+extern const struct cli_option why_options[];
+int why_run(struct cli_context *c);
 int upgrade_run(struct cli_context *c);
 
 #endif

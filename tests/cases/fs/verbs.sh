@@ -79,6 +79,26 @@ grep -q '^win/a.wim .* 0 ok' "$T/verify"
 same_bytes "$T/b" "$M/b.iso"
 refused 'none: not stored here' fs verify "$M" none
 
+# ---- why: of each image what there is to say, and nothing else
+# says IMAGE LINE...: exactly these, but for times.
+says()
+{
+	local image=$1
+	shift
+	fs why "$M" "$image" | sed -E 's/[0-9-]{10} [0-9:]{5,8}[^ :,]*( [A-Z0-9+-]+)?/TIME/' > "$T/why"
+	printf '%s\n' "$@" | diff - "$T/why" || fail "why $image"
+}
+tail -c 1 "$M/huge" > /dev/null
+says win/a.wim 'win/a.wim: here: all of its 28.6M, verified, since TIME' \
+	'  it is not evicted now: open, just read or being fetched'
+fs why "$M" huge > "$T/why"
+grep -q '^huge: here in part: 1M of 85.8M$' "$T/why" || grep -q '^huge: not here: nothing of its 85.8M is stored$' "$T/why"
+grep -q '^  there is no room: it needs .* of a capacity of 64M; it is read without being stored$' "$T/why"
+equal "$(fs why --json "$M" b.iso | jq -r '[.name, .published, .complete, .size] | join(" ")')" \
+	'b.iso true true 30000000'
+refused '^stagefs: none: not known: the origin publishes no image of that name .*none is stored here' fs why "$M" none
+refused '^stagefs: win: a folder' fs why "$M" win
+
 # ---- evict
 exec 7< "$M/b.iso"
 refused '^stagefs: b.iso: open: wait until nobody reads it' fs evict "$M" b.iso
@@ -90,6 +110,8 @@ refused '^stagefs: b.iso: on hold until .*--force' fs evict "$M" b.iso
 fs evict --force "$M" b.iso | grep -q '^b.iso: .* freed$'
 equal "$(xattr m b.iso state)" absent
 refused '^stagefs: b.iso: not stored here' fs evict "$M" b.iso
+says b.iso 'b.iso: not here: nothing of its 28.6M is stored' '  there is room for all of it' \
+	'  it was evicted last at TIME: it was asked for, by order or `stagefs evict`'
 
 # ---- who may, and what is none of it
 other() { setpriv --reuid 65534 --regid 65534 --clear-groups "$STAGEFS_BIN" "$@"; }
@@ -103,7 +125,7 @@ if other --version > /dev/null 2>&1; then # unless it lies where they cannot go
 fi
 refused 'no stagefs is mounted there' fs status "$T"
 refused 'no stagefs is mounted there' fs list "$T/nowhere"
-for verb in status list fetch evict verify; do
+for verb in status list fetch evict verify why; do
 	refused "^stagefs: $verb needs DIR" fs "$verb"
 	equal "$status" 2
 done
@@ -124,4 +146,10 @@ found() { [ "$(xattr m win/a.wim state)" != complete ]; }
 eventually 20 found
 kill $verify
 wait $verify || :
+away() { [ "$(status_of m '.sources[0].reachable')" = false ]; }
+eventually 30 away
+fs why "$M" win/a.wim > "$T/why"
+grep -q '^  1 blocks were found bad on the disk and are to be fetched again$' "$T/why"
+grep -q "^  $URL does not answer since " "$T/why"
+grep -q '^  what is missing cannot be read until a source answers$' "$T/why"
 umount_fs m
