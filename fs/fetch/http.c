@@ -326,9 +326,12 @@ static int ended(struct line *l, struct exchange *x, CURLcode code,
 	if (!*text)
 		text = curl_easy_strerror(code);
 	r = curlset_errno(code, os_errno);
+	if (code == CURLE_SSL_CACERT_BADFILE)
+		return err_set(e, EACCES, "option ca: no certificates there: "
+			       "%s", text);
 	if (r == -EACCES)
 		return err_set(e, EACCES, "%s: its certificate is not "
-			       "accepted: %s: give ca=FILE with the right one",
+			       "accepted: %s (ca=FILE says whom to trust)",
 			       x->call->url, text);
 	if (r)
 		return err_set(e, -r, "%s: %s", x->call->url, text);
