@@ -133,7 +133,7 @@ static int ask_page(struct channel *ch, struct http_answer *ret,
 	int r;
 
 	snprintf(path, sizeof(path), "/v1/catalog?since=%" PRIu64, since);
-	if (since && since == revision) {
+	if (catalog_knows(cat, since)) {
 		catalog_store(cat, store);
 		snprintf(etag, sizeof(etag), "\"%s-%" PRIu64 "-%" PRIu64 "\"",
 			 store, since, revision);
@@ -161,6 +161,8 @@ static int ask_pages(struct channel *ch, size_t *ret_source, struct err *e)
 		r = take_page(ch, &ans, &more, e);
 		http_answer_clear(&ans);
 	}
+	if (r == ESTALE)
+		catalog_compare(ch->a->cfg.catalog);
 	if (r > 0) {
 		lock_take(&ch->a->lock);
 		ch->a->stats.catalog_refused++;
@@ -327,6 +329,8 @@ void *channel_main(void *agent)
 	struct agent *a = agent;
 
 	pulse_name("agent");
+	/* While nobody asked, the origin may have gone back and come by. */
+	catalog_compare(a->cfg.catalog);
 	while (!agent_stopping(a)) {
 		int r = 0;
 

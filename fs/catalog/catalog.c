@@ -94,7 +94,18 @@ uint64_t catalog_next(struct catalog *c)
 {
 	if (c->pending.n)
 		return c->pending.page[c->pending.n - 1].revision;
-	return keep_wants_full(&c->keep) ? 0 : c->revision;
+	return c->compare || keep_wants_full(&c->keep) ? 0 : c->revision;
+}
+
+bool catalog_knows(const struct catalog *c, uint64_t since)
+{
+	return c->revision && !c->pending.n && !keep_wants_full(&c->keep) &&
+	       (since == 0 || since == c->revision);
+}
+
+void catalog_compare(struct catalog *c)
+{
+	c->compare = true;
 }
 
 /* Does this page go on where we are? */
@@ -168,6 +179,8 @@ static int finish(struct catalog *c, struct catalog_change **ret_changes,
 		c->have_key = true;
 	}
 	lock_give(&c->lock);
+	if (!r && full)
+		c->compare = false;
 	if (r || c->loading || empty)
 		return r;
 	if (full)

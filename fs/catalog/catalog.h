@@ -83,6 +83,12 @@ int catalog_apply(struct catalog *c, const char *text, size_t n,
 void catalog_changes_free(struct catalog_change *ch, size_t n);
 /* The `since` to ask for next. */
 uint64_t catalog_next(struct catalog *c);
+/* Would an answer to that say nothing, if it were of our revision? */
+bool catalog_knows(const struct catalog *c, uint64_t since);
+/* Has it be 0, for all of the catalog, until that was applied: what changed
+ * since a revision does not show that the origin's database was restored, and
+ * that other changes have led there. By who applies. */
+void catalog_compare(struct catalog *c);
 
 /* -ENOENT, -ENOTDIR, -ENAMETOOLONG. Names "." and ".." are answered too. */
 int catalog_lookup(struct catalog *c, uint64_t parent, const char *name,

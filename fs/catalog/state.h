@@ -27,7 +27,7 @@ struct catalog {
 
 	/* the writer's */
 	int dirfd;
-	bool key_on_disk, loading;
+	bool key_on_disk, loading, compare;
 	struct keep keep;
 	struct pending pending;
 };
