@@ -56,9 +56,9 @@ cp "$T/other.pub" "$STORE/key.pub"
 origin_start
 origin order delete m a > /dev/null
 publish "$T/a" b
-told() { grep -q 'catalog refused: signed with the key .*, not with the trusted one' "$T/m.log"; }
+told() { grep -Eq '(catalog|orders) refused: signed with the key .*, not with the trusted one' "$T/m.log"; }
 eventually 30 told
-[ "$(status_of m .agent.catalog_refused)" -gt 0 ]
+[ "$(status_of m '.agent.catalog_refused + .agent.orders_refused')" -gt 0 ]
 equal "$(ls "$T/m")" a
 same_bytes "$T/a" "$T/m/a"
 complete
