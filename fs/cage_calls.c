@@ -5,7 +5,7 @@
  *
  * What is not listed has no such call (ENOSYS): that is what a C library that
  * is newer than this list takes for an older kernel and goes round, clone3()
- * for one. The kernel's audit log tells of it. To kill for it would turn an
+ * for one (which is why that is not logged). To kill for it would turn an
  * update of a library into a mount that dies ten times a minute.
  *
  * What only an intruder tries (another program, another process's memory,
@@ -151,8 +151,6 @@ int cage_calls(void)
 
 	if (!r)
 		r = seccomp_attr_set(f, SCMP_FLTATR_CTL_TSYNC, 1);
-	if (!r) /* older kernels have no such log */
-		seccomp_attr_set(f, SCMP_FLTATR_CTL_LOG, 1);
 	for (int i = 0; !r && i < n; i++)
 		r = rule(f, SCMP_ACT_ALLOW, allowed[i], 0, NULL);
 	for (size_t i = 0; !r && i < sizeof(deadly) / sizeof(deadly[0]); i++)
