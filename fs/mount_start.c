@@ -13,6 +13,7 @@
  */
 #include "fs/mount.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -211,6 +212,10 @@ static int await_verdict(int fd)
 		all += (size_t)n;
 	}
 	text[all ? all : 1] = 0;
+	/* It may be the worker's, and is for a terminal. */
+	for (char *c = text + 1; *c; c++)
+		if (iscntrl((unsigned char)*c))
+			*c = '?';
 	if (all == 0)
 		fputs("mount.stagefs: the supervisor died: see its log\n",
 		      stderr);

@@ -7,8 +7,15 @@
  *
  * The kernel opens the file anew with our rights, not with those of the
  * worker (fs/backing-file.c). So what comes has to be a file that the worker
- * was able to open for reading itself: with an O_PATH descriptor it could
- * otherwise show the world what only root may read.
+ * was able to open itself, and for writing, as it does with its own: with an
+ * O_PATH descriptor it could otherwise show the world what only root may read,
+ * and with one of /proc or /sys what is there for root only, though everybody
+ * may open it (kallsyms).
+ *
+ * Nothing here may ask the file system of that file, which may be the worker's
+ * own: fcntl(2) does not, and the type is known when it is open. close(2)
+ * could wait for it, or for a socket that lingers; the worker's cage does not
+ * let it have either (fs/cage.h).
  *
  * Each number is kept in the session area from the moment that the kernel has
  * it. A worker that follows one killed in between compares these with what is
@@ -18,7 +25,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -37,14 +44,15 @@ struct backing_map {
 static int check_file(int fd)
 {
 	int flags = fcntl(fd, F_GETFL);
-	struct stat st;
+	struct statx x;
 
-	if (flags < 0 || fstat(fd, &st) < 0)
+	if (flags < 0 || statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC,
+			       STATX_TYPE, &x) < 0)
 		return -errno;
-	if ((flags & O_PATH) || (flags & O_ACCMODE) == O_WRONLY ||
-	    !S_ISREG(st.st_mode))
-		return -EACCES;
-	return 0;
+	return !(flags & O_PATH) && (flags & O_ACCMODE) == O_RDWR &&
+			       S_ISREG(x.stx_mode)
+		       ? 0
+		       : -EACCES;
 }
 
 /* The place of `id`, or NULL; 0 finds a free one. */
@@ -99,14 +107,10 @@ void backing_open(struct worker *w, int fuse_fd, struct session_area *s)
 
 void backing_close(int fuse_fd, struct session_area *s, const char *ids)
 {
-	char *end;
+	unsigned id;
+	int n;
 
-	for (;; ids = end) {
-		unsigned long id = strtoul(ids, &end, 10);
-
-		if (end == ids)
-			return;
-		if (id > 0 && id <= INT32_MAX)
-			unregister(fuse_fd, s, (uint32_t)id);
-	}
+	for (; sscanf(ids, "%u%n", &id, &n) == 1; ids += n)
+		if (id)
+			unregister(fuse_fd, s, id);
 }

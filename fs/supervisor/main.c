@@ -6,6 +6,7 @@
 #include "fs/supervisor/supervisor.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -21,6 +22,7 @@
 void say(const char *fmt, ...)
 {
 	char text[SUPERVISOR_MESSAGE_MAX_BYTES], when[32] = "<5>";
+	struct pollfd p = {.fd = 2, .events = POLLOUT};
 	time_t now = time(NULL);
 	struct stat st;
 	va_list ap;
@@ -28,6 +30,10 @@ void say(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	/* The worker may have filled it, or nobody reads: a line is lost, the
+	 * readers do not wait. */
+	if (poll(&p, 1, 0) == 0)
+		return;
 	/* A socket is the system's log, which knows the time. */
 	if (fstat(2, &st) == 0 && !S_ISSOCK(st.st_mode))
 		strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S ",
@@ -35,8 +41,12 @@ void say(const char *fmt, ...)
 	dprintf(2, "%ssupervisor: %s\n", when, text);
 }
 
-static void verdict(struct supervisor *s, int status, const char *text)
+void tell(struct supervisor *s, int status, const char *text)
 {
+	if (!s->pending) {
+		say("%s", text);
+		return;
+	}
 	s->pending = false;
 	dprintf(SUPERVISOR_VERDICT_FD, "%c%s", status, text);
 	close(SUPERVISOR_VERDICT_FD);
@@ -52,18 +62,7 @@ void fail(struct supervisor *s, int status, const char *fmt, ...)
 	va_end(ap);
 	s->over = true;
 	s->status = status;
-	if (s->pending)
-		verdict(s, status, why);
-	else
-		say("%s", why);
-}
-
-void succeed(struct supervisor *s, const char *warning)
-{
-	if (s->pending)
-		verdict(s, 0, warning);
-	else
-		say("the worker serves again");
+	tell(s, status, why);
 }
 
 int place(int fd, int number)

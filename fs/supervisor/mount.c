@@ -20,6 +20,7 @@
 
 #define MAX_READ_BYTES (1u << 20) /* as in the worker's INIT */
 #define READ_AHEAD_KB "1024"
+#define BACKGROUND_MAX "32768" /* as there, too */
 #define STATUS_MOUNT 32 /* as mount(8) has it */
 
 bool put(const char *path, const char *text)
@@ -32,21 +33,21 @@ bool put(const char *path, const char *text)
 	return ok;
 }
 
-/* The device at the mount point; 0:0 if there is none. */
-static void look(const char *point, unsigned dev[2])
+/* The minor number at the mount point: file systems without a disk have major
+ * 0. 0 if there is none. */
+static unsigned look(const char *point)
 {
 	struct statx x = {0};
 
 	statx(AT_FDCWD, point,
 	      AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC,
 	      STATX_TYPE, &x);
-	dev[0] = x.stx_dev_major;
-	dev[1] = x.stx_dev_minor;
+	return x.stx_dev_major ? 0 : x.stx_dev_minor;
 }
 
 bool mount_make(struct supervisor *s)
 {
-	char data[160], path[64];
+	char data[160];
 
 	snprintf(data, sizeof(data),
 		 "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,"
@@ -59,25 +60,36 @@ bool mount_make(struct supervisor *s)
 				     : strerror(errno));
 		return false;
 	}
-	look(s->point, s->dev);
+	s->dev = look(s->point);
+	return true;
+}
+
+void mount_tune(const struct supervisor *s)
+{
+	char path[64];
+	int n;
+
 	/* Without it the kernel reads ahead 128 KiB at a time, whatever INIT
 	 * says. */
-	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb",
-		 s->dev[0], s->dev[1]);
+	snprintf(path, sizeof(path), "/sys/class/bdi/0:%u/read_ahead_kb",
+		 s->dev);
 	if (!put(path, READ_AHEAD_KB))
 		say("%s: %s: reads will be smaller", path, strerror(errno));
-	return true;
+	/* What INIT says counts up to max_user_bgreq if it comes from one who
+	 * is not root: few, with little memory. If that is mounted. */
+	n = snprintf(path, sizeof(path), "/sys/fs/fuse/connections/%u/", s->dev);
+	strcpy(path + n, "max_background");
+	put(path, BACKGROUND_MAX);
+	strcpy(path + n, "congestion_threshold");
+	put(path, BACKGROUND_MAX);
 }
 
 void mount_leave(struct supervisor *s, bool force)
 {
-	unsigned dev[2];
-
-	look(s->point, dev);
 	/* Another one may be mounted there by now, or over ours. */
-	if (s->dev[1] && !memcmp(dev, s->dev, sizeof(dev)) &&
+	if (s->dev && s->dev == look(s->point) &&
 	    umount2(s->point, UMOUNT_NOFOLLOW) < 0)
 		umount2(s->point, (force ? MNT_FORCE : 0) | MNT_DETACH |
 					  UMOUNT_NOFOLLOW);
-	s->dev[1] = 0;
+	s->dev = 0;
 }

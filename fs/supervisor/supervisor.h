@@ -38,7 +38,7 @@ struct supervisor {
 	bool over;    /* the watch ends, with this exit status */
 	int status;
 
-	unsigned dev[2]; /* major and minor of the mount; 0: not mounted */
+	unsigned dev;	 /* of the mount, minor; 0: not mounted */
 	int repeats;	 /* the kernel repeats what a dead worker had taken */
 	unsigned long socket_ino; /* of the control socket */
 	char socket[64];
@@ -52,6 +52,7 @@ struct supervisor {
 	int64_t serving_ms;	/* since when, 0: not yet */
 	int64_t death_ms[9];	/* the last ones, a ring */
 	unsigned deaths, quick; /* in all; in a row that hardly served */
+	unsigned heard;		/* messages of workers */
 };
 
 /* ---- main.c ---- */
@@ -60,8 +61,8 @@ struct supervisor {
  * mount, else to the log. */
 void fail(struct supervisor *s, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
-/* The mount answers. */
-void succeed(struct supervisor *s, const char *warning);
+/* To who waits for the mount, with this exit status, else to the log. */
+void tell(struct supervisor *s, int status, const char *text);
 /* One line to the log. */
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Moves a descriptor to its number, O_CLOEXEC. -1 and errno if it is none. */
@@ -71,8 +72,10 @@ void mark(int first, int last, int flags);
 
 /* ---- mount.c ---- */
 
-/* mount(2) and read_ahead_kb; or fail(). */
+/* mount(2), or fail(). */
 bool mount_make(struct supervisor *s);
+/* What only root may tell the kernel about it, once INIT was answered. */
+void mount_tune(const struct supervisor *s);
 /* Unmounts if it is still there. `force`: everything that waits gets an error;
  * else a busy mount only loses its name. */
 void mount_leave(struct supervisor *s, bool force);

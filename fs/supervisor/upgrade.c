@@ -24,7 +24,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define STATE "%d,%u:%u,%d,%lu,"
+#define STATE "%d,0:%u,%d,%lu,"
 
 static void refuse(const struct supervisor *s, const char *why)
 {
@@ -41,12 +41,11 @@ void upgrade(struct supervisor *s)
 	char state[256];
 
 	if (program_run(s, "mount", "--can-resume=" SUPERVISOR_COMPAT) != 0) {
-		refuse(s, "it does not run, or cannot take over from this "
-			  "version");
+		refuse(s, "it does not run, or cannot take over");
 		return;
 	}
 	snprintf(state, sizeof(state), "--resume=" STATE "%s", s->worker.pid,
-		 s->dev[0], s->dev[1], s->repeats, s->socket_ino, s->socket);
+		 s->dev, s->repeats, s->socket_ino, s->socket);
 	mark(SUPERVISOR_FUSE_FD, SUPERVISOR_PROGRAM_FD, 0);
 	execl(s->program, s->program, "mount", s->source, s->point, "-o",
 	      s->options, state, (char *)NULL);
@@ -67,12 +66,10 @@ void take_over(struct supervisor *s, char **argv)
 			  MAP_SHARED, SUPERVISOR_SESSION_FD, 0);
 	if (s->session == MAP_FAILED ||
 	    sscanf(argv[6], "--state=" STATE "%63s", &s->worker.pid,
-		   &s->dev[0], &s->dev[1], &s->repeats, &s->socket_ino,
-		   s->socket) != 6) {
+		   &s->dev, &s->repeats, &s->socket_ino, s->socket) != 5) {
 		fail(s, 2, "the supervisor cannot take over %s", argv[6]);
 	} else if (s->worker.pid) {
-		say("upgrade: " STAGEFS_VERSION " has taken over %s",
-		    s->point);
+		say("upgrade: " STAGEFS_VERSION " has taken over %s", s->point);
 		s->pending = false;
 		s->untried = true;
 		s->worker.link = SUPERVISOR_LINK_FD;

@@ -109,11 +109,10 @@ void worker_unlink(struct worker *w)
 
 int child_end(pid_t pid)
 {
-	int status = 0;
+	int status = 0, ms = END_MS;
 
-	for (int ms = END_MS;
-	     pid > 0 && waitpid(pid, &status, WNOHANG) == 0; ms -= 10) {
-		if (ms <= 0)
+	while (pid > 0 && waitpid(pid, &status, WNOHANG) == 0) {
+		if ((ms -= 10) < 0)
 			kill(pid, SIGKILL);
 		poll(NULL, 0, 10);
 	}

@@ -1,0 +1,91 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A worker that was taken over (tests/tools/badworker.c) gets nothing out of its
+# supervisor, which is root: no file that it could not write itself, no hang, no
+# descriptor left, no message that stands for another; and the mount goes on.
+. "$(dirname "$0")/../../lib/common.sh"
+
+mkdir "$T/bin"
+cp "$STAGEFS_BUILD/fs/stagefs" "$T/bin/good"
+cp "$STAGEFS_BUILD/fs/stagefs-supervisor" "$T/bin/"
+cp "$TOOLS/badworker" "$T/bin/bad"
+install() { cp "$T/bin/$1" "$T/bin/new" && mv "$T/bin/new" "$T/bin/stagefs"; }
+install good
+ln -s stagefs "$T/bin/mount.stagefs"
+MOUNT_BIN=$T/bin/mount.stagefs
+
+random_file "$T/a" 3000000 a
+origin_start
+publish "$T/a" a
+mount_fs m
+same_bytes "$T/a" "$T/m/a"
+supervisor=$(supervisor_pid m)
+fds() { ls "/proc/$supervisor/fd" | wc -l; }
+install good
+"$STAGEFS_BIN" upgrade "$T/m" # that adds one for the old program
+before=$(fds)
+
+# bad ACT: the worker does it before it serves, and dies of it.
+bad()
+{
+	say "$1"
+	install bad
+	rm -f "$T/bin/result"
+	echo "$1" > "$T/bin/act"
+	refused 'the new worker did not start' "$STAGEFS_BIN" upgrade "$T/m"
+	grep -q '^sent' "$T/bin/result" || fail "it did not come to its end"
+	same_bytes "$T/a" "$T/m/a"
+	equal "$(supervisor_pid m)" "$supervisor"
+	equal "$(fds)" "$before" "descriptors of the supervisor"
+}
+bad offer
+awk '$1 != "sent" && $2 != -13 { print; bad = 1 } END { exit bad }' "$T/bin/result" ||
+	fail "not refused with EACCES"
+equal "$(wc -l < "$T/bin/result")" 10 "answers"
+bad lengths
+bad flood
+
+# One that serves: what it repeats is not done again.
+serving() { grep -q '^serving' "$T/bin/result"; }
+install bad
+rm -f "$T/bin/result"
+echo boast > "$T/bin/act"
+"$STAGEFS_BIN" upgrade "$T/m" > "$T/upgrade.out" 2>&1 &
+PIDS+=($!)
+eventually 30 serving
+sleep 0.5
+install good
+echo end > "$T/bin/act"
+same_bytes "$T/a" "$T/m/a"
+equal "$(grep -c 'was not told' "$T/m.log")" 0 "answers to READY"
+[ "$(grep -c 'serves again' "$T/m.log")" -lt 10 ] || fail "it said again and again that it serves"
+
+# One that has died cannot have anything done.
+install bad
+rm -f "$T/bin/result"
+echo last-words > "$T/bin/act"
+"$STAGEFS_BIN" upgrade "$T/m" > "$T/upgrade.out" 2>&1 &
+PIDS+=($!)
+eventually 30 serving
+sleep 0.2
+taken=$(grep -c 'has taken over' "$T/m.log")
+kill -STOP "$supervisor"
+echo die > "$T/bin/act"
+eventually 10 grep -q '^died' "$T/bin/result"
+is_zombie() { grep -q '^State:.Z' "/proc/$1/status"; }
+eventually 10 is_zombie "$(pgrep -P "$supervisor")"
+install good
+echo boast > "$T/bin/act"
+rm "$T/bin/result"
+kill -CONT "$supervisor"
+eventually 30 serving
+equal "$(grep -c 'has taken over' "$T/m.log")" "$taken" "upgrades"
+echo end > "$T/bin/act"
+same_bytes "$T/a" "$T/m/a"
+equal "$(supervisor_pid m)" "$supervisor"
+equal "$(fds)" "$before" "descriptors of the supervisor"
+umount_fs m
+
+# What a worker says goes to a terminal as text.
+refused 'no such user' mount_fs x $'user=\e[31mx\ay'
+! grep -q $'[\e\a]' "$T/refused.err" || fail "control characters reach the terminal"
