@@ -12,6 +12,7 @@ READS=${READS:-400}
 IMAGES=8
 say "SEED=$SEED READS=$READS"
 RANDOM=$SEED
+export STAGEFS_MAY_DIE=1 # ten deaths a minute are too many otherwise
 origin_start
 pairs=()
 for i in $(seq $IMAGES); do
@@ -37,16 +38,13 @@ reader=$!
 PIDS+=($reader)
 kills=0
 while kill -0 $reader 2> /dev/null; do
-	sleep "0.$((RANDOM % 9 + 1))"
-	case $((RANDOM % 4)) in
+	sleep "0.$((RANDOM % 5 + 1))"
+	case $((RANDOM % 6)) in
 	0) forget_pages ;;
 	1) "$STAGEFS_BIN" evict "$T/m" "i$((RANDOM % IMAGES + 1))" > /dev/null 2>&1 || : ;;
-	2)
-		# Ten deaths within a minute are too many for the supervisor.
-		if [ $kills -lt 6 ]; then
-			kill -KILL "$(worker_pid m)" 2> /dev/null || :
-			kills=$((kills + 1))
-		fi
+	2 | 4 | 5)
+		kill -KILL "$(worker_pid m)" 2> /dev/null || :
+		kills=$((kills + 1))
 		;;
 	3) ls -lR "$T/m" > /dev/null ;;
 	esac
