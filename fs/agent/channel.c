@@ -34,6 +34,12 @@
 
 #define ALL_AGAIN_S 300
 
+/* An answer that is there at once and has nothing new was not held open as it
+ * should be: a proxy, or an origin gone wrong. */
+#define HELD_NS NS_PER_S
+#define PAUSE_MIN_NS (100 * NS_PER_MS)
+#define PAUSE_MAX_NS (5 * NS_PER_S)
+
 /* What the channel's thread keeps between two polls. */
 struct channel {
 	struct agent *a;
@@ -43,7 +49,24 @@ struct channel {
 	uint64_t sync_again_ns; /* after a refusal */
 	uint64_t when_ns;	/* no source may be asked before */
 	uint64_t all_again_ns;	/* ask for all open orders */
+	unsigned in_vain;	/* answers at once with nothing new, in a row */
 };
+
+uint64_t channel_pause_ns(unsigned in_vain)
+{
+	/* One may be: it crossed with a change. */
+	if (in_vain < 2)
+		return 0;
+	return in_vain - 2 < 6 ? PAUSE_MIN_NS << (in_vain - 2) : PAUSE_MAX_NS;
+}
+
+static void note_answer(struct channel *ch, uint64_t asked_ns, bool news)
+{
+	if (news || clock_mono_ns() - asked_ns >= HELD_NS)
+		ch->in_vain = 0;
+	else if (ch->in_vain < 100)
+		ch->in_vain++;
+}
 
 /* A certificate that is not trusted, or no HTTP at all: waiting mends neither,
  * so at mount it counts as an answer. */
@@ -246,6 +269,7 @@ static int poll_orders(struct channel *ch)
 {
 	struct agent *a = ch->a;
 	uint32_t wait_s = wait_time_s(ch);
+	uint64_t asked_ns = clock_mono_ns();
 	struct wire_orders orders;
 	struct http_answer ans;
 	struct err e = {""};
@@ -279,6 +303,11 @@ static int poll_orders(struct channel *ch)
 		note_refusal(a, "orders", &e);
 		return agent_doubt(a, q.source) ? -EPROTO : 1;
 	}
+	note_answer(ch, asked_ns,
+		    orders.catalog_revision != ch->revision ||
+			    (orders.n_orders &&
+			     orders.order[orders.n_orders - 1].number >
+				     ch->after));
 	/* First the catalog: an order may be for what is new in it. */
 	if (orders.catalog_revision != ch->revision ||
 	    (ch->sync_again_ns && clock_mono_ns() >= ch->sync_again_ns)) {
@@ -339,6 +368,10 @@ void *channel_main(void *agent)
 			r = connect_origin(&ch);
 		if (!r)
 			r = poll_orders(&ch);
+		if (r == 0 && ch.in_vain)
+			agent_sleep_until(a, &a->channel_wake,
+					  clock_mono_ns() +
+						  channel_pause_ns(ch.in_vain));
 		if (r == 0)
 			continue;
 		set_connected(&ch, false);

@@ -144,6 +144,12 @@ void work_run(struct work *w);
 /* Notes a change of w->report; wakes the report thread. */
 void work_changed_locked(struct work *w);
 
+/* ---- channel.c --------------------------------------------------------- */
+
+/* How long to wait after so many answers in a row that came at once and had
+ * nothing new: 0 for the first, then 0.1 s and doubled, up to 5 s. */
+uint64_t channel_pause_ns(unsigned in_vain);
+
 /* ---- descriptor.c ------------------------------------------------------ */
 
 /*

@@ -27,6 +27,7 @@ static struct {
 	int status;	   /* of everything; 0: as usual */
 	int catalog_status; /* of the catalog */
 	bool want_full;
+	bool hasty; /* holds no request for orders open */
 	/* what it saw */
 	unsigned polls, polls_from_0, catalogs, not_modified;
 	struct wire_report report[64];
@@ -121,7 +122,7 @@ static void serve_orders(struct mini_request *r)
 	origin.polls++;
 	origin.polls_from_0 += after == 0;
 	until = clock_mono_ns() + wait * NS_PER_S;
-	while (!origin.quit && !new_order(after) &&
+	while (!origin.quit && !origin.hasty && !new_order(after) &&
 	       catalog == origin.revision && clock_mono_ns() < until) {
 		struct timespec ts;
 

@@ -3,6 +3,7 @@
  * The agent against an origin in this process: orders, redelivery, what the
  * failures say, descriptors, refusals, an origin that goes and comes.
  */
+#include "fs/agent/state.h"
 #include "tests/unit/fs/agent_origin.h"
 
 /* ---- around a test ----------------------------------------------------- */
@@ -74,7 +75,7 @@ static int set_up(void **state)
 	ORIGIN_SET(orders_key, &key);
 	origin.server = NAME;
 	origin.status = origin.catalog_status = 0;
-	origin.want_full = false;
+	origin.want_full = origin.hasty = false;
 	origin.polls = origin.polls_from_0 = origin.catalogs = 0;
 	origin.not_modified = origin.descs = origin.full_descs = 0;
 	strcpy(t.dir, "/tmp/test_agent.XXXXXX");
@@ -423,6 +424,39 @@ static void test_refused_orders(void **state)
 }
 
 /* An origin that went back in time: the catalog stays, orders go on. */
+/* An origin that answers at once, again and again, is not asked without pause;
+ * what is new is fetched all the same, and then it is asked at once. */
+static void test_hasty_origin(void **state)
+{
+	uint64_t began = clock_mono_ns();
+	unsigned first, polls;
+	double s;
+
+	(void)state;
+	ORIGIN_SET(hasty, true);
+	WAIT_FOR(origin.polls >= 5);
+	pthread_mutex_lock(&origin.lock);
+	first = origin.polls;
+	pthread_mutex_unlock(&origin.lock);
+	usleep(1500 * 1000);
+	pthread_mutex_lock(&origin.lock);
+	polls = origin.polls - first;
+	pthread_mutex_unlock(&origin.lock);
+	s = (double)(clock_mono_ns() - began) / 1e9;
+	/* 5 took 0.7 s of pauses, then one in 0.8, 1.6, 3.2, 5 seconds. */
+	assert_in_range(polls, 0, (unsigned)(s + 2));
+	prefetch(7, 3, 2000000000);
+	WAIT_FOR(fake.prefetches == 1);
+
+	assert_int_equal(channel_pause_ns(0), 0);
+	assert_int_equal(channel_pause_ns(1), 0);
+	assert_int_equal(channel_pause_ns(2), 100 * NS_PER_MS);
+	assert_int_equal(channel_pause_ns(3), 200 * NS_PER_MS);
+	for (unsigned i = 2; i < 200; i++)
+		assert_true(channel_pause_ns(i) <= channel_pause_ns(i + 1) &&
+			    channel_pause_ns(i) <= 5 * NS_PER_S);
+}
+
 static void test_older_catalog(void **state)
 {
 	struct agent_stats s;
@@ -512,6 +546,7 @@ int main(void)
 		T(test_prefetch_fails), T(test_cancel),
 		T(test_delete),	       T(test_others),
 		T(test_descriptor),    T(test_refused_orders),
+		T(test_hasty_origin),
 		T(test_older_catalog), T(test_not_an_origin),
 		T(test_origin_in_trouble), T(test_stop_in_work),
 	};
