@@ -194,11 +194,8 @@ static bool lies_below(const char *path, const char *point)
 static int check(struct mount_call *c, struct err *e)
 {
 	const char *reached;
-	int r;
+	int r = check_point(c, e);
 
-	r = mount_options_parse(c->text, &c->o, e);
-	if (r == 0)
-		r = check_point(c, e);
 	if (r < 0)
 		return r;
 	if (lies_below(c->o.cache, c->point))
@@ -226,6 +223,9 @@ static int run(struct mount_call *c, int argc, char **argv, struct err *e)
 {
 	int r = parse(c, argc, argv, e);
 
+	if (r == 0 && !c->over && !c->resume)
+		r = mount_options_parse(c->text, &c->o, e);
+	c->wrong = r < 0;
 	if (r < 0 || c->over || c->resume)
 		return r;
 	return check(c, e);
@@ -238,7 +238,9 @@ int mount_main(int argc, char **argv)
 
 	if (run(&c, argc, argv, &e) < 0) {
 		fprintf(stderr, "mount.stagefs: %s\n", e.text);
-		return MOUNT_EXIT_USAGE;
+		/* As a verb, `stagefs mount`, it is one like the others. */
+		return c.wrong && !strcmp(argv[0], "mount") ? VERB_EXIT_USAGE
+							    : MOUNT_EXIT_USAGE;
 	}
 	if (c.over || c.fake)
 		return 0;

@@ -17,6 +17,8 @@
 /* Exit status as mount(8) has it. */
 #define MOUNT_EXIT_USAGE 1
 #define MOUNT_EXIT_SYSTEM 2
+/* As the verb `stagefs mount`, like all verbs (common/cli.h). */
+#define VERB_EXIT_USAGE 2
 
 /* argv[0] is the program or the verb. Returns the exit status, or becomes the
  * supervisor. */
@@ -33,6 +35,7 @@ struct mount_call {
 	bool foreground;
 	bool fake;  /* only check */
 	bool over;  /* done already: --help and the like */
+	bool wrong; /* typed wrongly */
 };
 
 /* Is the supervisor's program there? */

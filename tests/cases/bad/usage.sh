@@ -22,40 +22,25 @@ everything()
 before=$(everything | sha256sum)
 IMAGE=win/a.wim
 
-# ---- every verb knows its options and how many words it takes
-while read -r verb; do
-	# shellcheck disable=SC2086
-	usage "unknown option '--nonsense'.*--help" "$ORIGIN_BIN" -C "$STORE" $verb --nonsense
-	# shellcheck disable=SC2086
-	usage "unknown option '-Z'" "$ORIGIN_BIN" -C "$STORE" $verb -Z
-done <<'END'
-init
-serve
-image add
-image list
-image show
-image remove
-image verify
-plan add
-plan list
-plan show
-plan remove
-plan check
-plan import
-plan export
-server list
-server show
-server set
-server remove
-order prefetch
-order delete
-order reclaim
-order hold
-order release
-order list
-order cancel
-log
-END
+# ---- every verb there is, as --help lists them, knows its options
+verbs_of() { "$@" --help | sed -n '/^Verbs:$/,/^$/s/^  \([a-z]*\) .*/\1/p'; }
+all=0
+each_verb() # PROGRAM WORD...
+{
+	local more
+	more=$(verbs_of "$@")
+	for verb in $more; do each_verb "$@" "$verb"; done
+	[ -z "$more" ] || return 0
+	all=$((all + 1))
+	usage "unknown (option|argument) '?--nonsense'?.*--help" "$@" --nonsense
+	usage "unknown (option|argument) '?-Z'?.*--help" "$@" -Z
+	"$@" --help > "$T/help" || fail "$* --help"
+	grep -q "^Usage: " "$T/help"
+}
+each_verb "$ORIGIN_BIN" -C "$STORE"
+each_verb "$STAGEFS_BIN"
+say "$all verbs"
+[ $all -ge 35 ] || fail "only $all verbs"
 for verb in "image show" "image remove" "plan show" "plan remove" \
 	"plan import" "server show" "server set" "server remove" \
 	"order prefetch" "order delete" "order reclaim" "order hold" \
@@ -188,6 +173,19 @@ failure "no image named none" origin image verify none
 failure "no image named none" origin image remove none
 
 equal "$(everything | sha256sum)" "$before" "something was changed"
+
+# ---- stagefs mount: as the other verbs; mount.stagefs: as mount(8) has it
+for wrong in "" "http://x:1" "--nonsense http://x:1 $T" "http://x:1 $T y" \
+	"http://x:1 $T -o capacity=12Q" "http://x:1 $T -o colour=red" \
+	"http://x:1 $T -o debug=all+cash" "http://x:1 $T -o cache=c"; do
+	# shellcheck disable=SC2086
+	usage . "$STAGEFS_BIN" mount $wrong
+	# shellcheck disable=SC2086
+	refused . "$MOUNT_BIN" $wrong
+	equal "$status" 1 "mount.stagefs $wrong"
+done
+failure "nowhere: No such file" "$STAGEFS_BIN" mount http://x:1 "$T/nowhere"
+failure "is not a folder" "$STAGEFS_BIN" mount http://x:1 "$T/f"
 
 # ---- stagefs
 mkdir "$T/plain"
