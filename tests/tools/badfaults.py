@@ -523,6 +523,20 @@ class Exchange:
 
     @fault("million")
     def f_million(self):
+        self.made(lambda store, since: many_entries(
+            store, since, self.spec.get("entries", 1000000),
+            self.spec.get("page", 5000)))
+
+    @fault("deep")
+    def f_deep(self):
+        depth = self.spec.get("depth", 1000000)
+        self.made(lambda store, since: (
+            '{"format":1,"kind":"catalog","store":"%s","since":%d,'
+            '"revision":%d,"more":false,"entries":%s%s,"removed":[]}' %
+            (store, since, since + 1, "[" * depth, "]" * depth)).encode())
+
+    def made(self, make):
+        """A catalog that is made here: make(store, since)."""
         a, body = self.body()
         line, _, text = body.partition(b"\n")
         try:
@@ -530,9 +544,7 @@ class Exchange:
         except (ValueError, KeyError):
             store = "00000000-0000-4000-8000-000000000000"
         query = urllib.parse.parse_qs(self.req.target.partition("?")[2])
-        doc = many_entries(store, int(query.get("since", ["0"])[0]),
-                           self.spec.get("entries", 1000000),
-                           self.spec.get("page", 5000))
+        doc = make(store, int(query.get("since", ["0"])[0]))
         if "key" in self.spec:
             key = line.split(b" ")[2] if line.count(b" ") == 3 else b""
             line = b"stagefs-signed 1 " + key + b" " + \

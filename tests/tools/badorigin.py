@@ -78,6 +78,8 @@ on top of another one. Faults and their members (with defaults):
                      of so many images, page by page; signed with that secret
                      key (PEM), else with a forged signature. "page": 0 puts
                      all into one document.
+    deep             depth 1000000, key FILE: a catalog whose list of entries
+                     is so many lists in lists; signed as with "million"
 """
 import argparse
 import http.client

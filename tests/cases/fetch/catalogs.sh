@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Catalogs that are forged, cut, older, of another store, no catalog at all, or
-# have a million entries: the mount keeps its last good one, goes on reading
-# with it, and takes the next good one.
+# Catalogs that are forged, cut, older, of another store, no catalog at all,
+# have a million entries, or a million lists in lists: the mount keeps its last
+# good one, counts the refusal, goes on reading with what it has, and takes the
+# next good one; its memory stays bounded.
 . "$(dirname "$0")/../../lib/common.sh"
 
 # Another store, with a key of its own.
@@ -39,13 +40,19 @@ FAULTS=(
 	'million,"page":0'
 	'million'
 	"million,\"key\":\"$STORE/secret.pem\""
+	'deep'
+	"deep,\"key\":\"$STORE/secret.pem\""
 )
+# Refused, or no answer at all.
+refusals() { status_of m '.agent.catalog_refused + ([.sources[].failures] | add)'; }
+counted() { [ "$(refusals)" -gt "$had" ]; }
 struck() { [ "$(proxy _log | jq '.rules[0].hits')" -gt 0 ]; }
 
 n=0
 for fault in "${FAULTS[@]}"; do
 	n=$((n + 1))
 	before=$(ls "$T/m")
+	had=$(refusals)
 	more=
 	case $fault in *,*) more=",${fault#*,}" ;; esac
 	proxy _script "{\"path\":\"/v1/catalog\",\"fault\":\"${fault%%,*}\"$more}"
@@ -53,7 +60,7 @@ for fault in "${FAULTS[@]}"; do
 	publish "$T/new" new.$n
 	eventually 30 struck
 	# It was told so; what it shows is what it had.
-	sleep 0.3
+	eventually 60 counted
 	equal "$(ls "$T/m")" "$before" "$fault"
 	same_bytes "$T/a" "$T/m/a"
 	# The next revision is asked for at once, not after the pause that
@@ -64,4 +71,5 @@ for fault in "${FAULTS[@]}"; do
 	same_bytes "$T/new" "$T/m/new.$n"
 done
 equal "$(ls "$T/m" | tr '\n' ' ')" "a new.$n "
+memory_bounded m
 umount_fs m
