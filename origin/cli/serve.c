@@ -205,6 +205,28 @@ static int take_plan_options(struct cli_context *c, struct options *o)
 	return r;
 }
 
+static int take_debug(struct cli_context *c)
+{
+	static const char *const parts[] = {"all", "http", "libevent",
+					    "schedule", "serve", "store"};
+	const size_t n_parts = sizeof(parts) / sizeof(parts[0]);
+	const char *list = cli_value(c, "debug");
+	size_t n, i;
+
+	for (const char *p = list; p; p = p[n] ? p + n + 1 : NULL) {
+		n = strcspn(p, ",");
+		for (i = 0; i < n_parts; i++)
+			if (strlen(parts[i]) == n && !memcmp(parts[i], p, n))
+				break;
+		if (i == n_parts)
+			return cli_usage(c, "--debug: '%.*s' is none of http, "
+					 "libevent, schedule, serve, store, "
+					 "all", (int)n, p);
+	}
+	log_set_debug(list);
+	return 0;
+}
+
 static int take_options(struct cli_context *c, struct options *o)
 {
 	int r;
@@ -221,6 +243,8 @@ static int take_options(struct cli_context *c, struct options *o)
 		r = take_number(c, "threads", &o->threads);
 	if (!r)
 		r = take_number(c, "max-connections", &o->max_connections);
+	if (!r)
+		r = take_debug(c);
 	return r;
 }
 
@@ -365,7 +389,10 @@ static int run_daemon(struct cli_context *c, struct daemon *d,
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	if (start(d, db, o, &e))
+	r = start(d, db, o, &e);
+	if (r == -EINVAL) /* no address */
+		return cli_usage(c, "%s", e.text);
+	if (r)
 		return cli_fail(c, "%s", e.text);
 	notify("READY=1");
 	tick_until_signal(d, &set);
@@ -382,7 +409,6 @@ static int run_serve(struct cli_context *c)
 	r = take_options(c, &o);
 	if (r)
 		return r;
-	log_set_debug(cli_value(c, "debug"));
 	r = run_daemon(c, &d, &o);
 	stop(&d);
 	return r;

@@ -174,6 +174,13 @@ failure "no image named none" origin image remove none
 
 equal "$(everything | sha256sum)" "$before" "something was changed"
 
+# ---- the daemon
+for wrong in "--listen x" "--listen 127.0.0.1:99999" "--debug nope" \
+	"--debug http," "--threads 0" "--prefetch-rate fast" "--lead soon"; do
+	# shellcheck disable=SC2086
+	usage . timeout 20 "$ORIGIN_BIN" -C "$STORE" serve $wrong
+done
+
 # ---- stagefs mount: as the other verbs; mount.stagefs: as mount(8) has it
 for wrong in "" "http://x:1" "--nonsense http://x:1 $T" "http://x:1 $T y" \
 	"http://x:1 $T -o capacity=12Q" "http://x:1 $T -o colour=red" \
