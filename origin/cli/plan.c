@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * plan.c - `plan list` and `plan remove`, and what all verbs of `plan` use.
+ * plan.c - `plan remove`, and what all verbs of `plan` use.
  *
  * What they show is worked out anew by the same function that the daemon
  * schedules with (view.h), not read from what it wrote last: so a plan can be
  * made, checked and looked at while no daemon runs.
  */
 #include "origin/cli/plan.h"
-#include "origin/servers/servers.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -15,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/units.h"
 
@@ -114,173 +112,12 @@ void plan_time_cell(struct table *t, void *row, size_t col, bool json,
 				: when_text(unix_s, zone, text));
 }
 
-/* ---- list ------------------------------------------------------------------ */
-
-enum {
-	COL_ENTRY,
-	COL_SERVER,
-	COL_IMAGE,
-	COL_AT,
-	COL_UNTIL,
-	COL_PRIORITY,
-	COL_STATE,
-	COL_EXPECTED,
-	COL_LATE,
-	COL_STORED,
-	COL_SIZE,
-	COL_START,
-	COL_REPEAT,
-	COL_ZONE,
-	COL_JOB,
-	COL_MESSAGE
-};
-
-static const struct table_column list_columns[] = {
-	{"ENTRY", "number of the entry", TABLE_NUMBER, true},
-	{"SERVER", "production server", TABLE_TEXT, true},
-	{"IMAGE", "name of the image", TABLE_TEXT, true},
-	{"AT", "when it has to be there", TABLE_TEXT, true},
-	{"UNTIL", "how long it is held there", TABLE_TEXT, true},
-	{"PRIORITY", "higher goes first if due at the same time", TABLE_NUMBER,
-	 true},
-	{"STATE", "waiting, staging, staged, late or failed", TABLE_TEXT, true},
-	{"EXPECTED", "when it will be, or was, staged", TABLE_TEXT, true},
-	{"LATE", "by how much, foreseen or so far; seconds in JSON",
-	 TABLE_NUMBER, true},
-	{"STORED", "verified bytes that the server has", TABLE_SIZE, true},
-	{"SIZE", "size of the image", TABLE_SIZE, true},
-	{"START", "when its transfer begins, or began", TABLE_TEXT, false},
-	{"REPEAT", "how it comes back (RFC 5545)", TABLE_TEXT, false},
-	{"ZONE", "time zone it was written in", TABLE_TEXT, false},
-	{"JOB", "number of the job of this date", TABLE_NUMBER, false},
-	{"MESSAGE", "why it waits, is late or failed", TABLE_TEXT, true},
-	{0},
-};
-
-static const struct cli_option list_options[] = {
-	{"server", 's', "NAME", "only what is for this server, or an entry's @group"},
-	{"dates", 'd', NULL,
-	 "all dates that are known, not only the next of each entry"},
-	{0},
-};
-
-static void list_row(struct table *t, bool json, const struct view *v,
-		     size_t i)
-{
-	const struct sched_want *w = &v->in.want[i];
-	const struct sched_job *j = &v->out.job[i];
-	const struct plan_entry *p = &v->entry[v->entry_of[i]];
-	void *row = table_row(t);
-	char span[UNITS_TEXT], number[24];
-
-	table_u64(t, row, COL_ENTRY, (uint64_t)p->entry);
-	table_text(t, row, COL_SERVER, v->in.server[w->server].name);
-	table_text(t, row, COL_IMAGE, w->image);
-	plan_time_cell(t, row, COL_AT, json, w->at_s, p->zone);
-	plan_time_cell(t, row, COL_UNTIL, json, w->until_s, p->zone);
-	snprintf(number, sizeof(number), "%" PRId64, p->priority);
-	table_text(t, row, COL_PRIORITY, number);
-	table_text(t, row, COL_STATE, job_state_name(j->state));
-	plan_time_cell(t, row, COL_EXPECTED, json, j->expected_s, p->zone);
-	if (j->late_s) {
-		snprintf(number, sizeof(number), "%" PRId64, j->late_s);
-		units_span((uint64_t)j->late_s * 1000, span);
-		table_text(t, row, COL_LATE, json ? number : span);
-	}
-	table_u64(t, row, COL_STORED, j->stored_bytes);
-	if (w->id)
-		table_u64(t, row, COL_SIZE, w->size_bytes);
-	plan_time_cell(t, row, COL_START, json, j->start_s, p->zone);
-	if (*p->repeat)
-		table_text(t, row, COL_REPEAT, p->repeat);
-	table_text(t, row, COL_ZONE, p->zone);
-	if (w->job)
-		table_u64(t, row, COL_JOB, w->job);
-	if (*j->message)
-		table_text(t, row, COL_MESSAGE, j->message);
-}
-
-struct listed {
-	int64_t at_s;
-	size_t want;
-};
-
-static int by_time(const void *a, const void *b)
-{
-	const struct listed *x = a, *y = b;
-
-	if (x->at_s != y->at_s)
-		return x->at_s < y->at_s ? -1 : 1;
-	return x->want < y->want ? -1 : x->want > y->want;
-}
-
 bool plan_is_next(const struct view *v, size_t i)
 {
 	const struct sched_want *w = &v->in.want[i], *before = w - 1;
 
 	return i == 0 || w->entry != before->entry ||
 	       w->server != before->server || w->image != before->image;
-}
-
-static size_t choose(const struct view *v, const char *server, bool all,
-		     struct listed *ret)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < v->in.n_wants; i++) {
-		const char *of = v->in.server[v->in.want[i].server].name;
-		const char *group = v->entry[v->entry_of[i]].server;
-
-		if ((all || plan_is_next(v, i)) &&
-		    (!server || strcmp(server, of) == 0 ||
-		     strcmp(server, group) == 0))
-			ret[n++] = (struct listed){v->in.want[i].at_s, i};
-	}
-	qsort(ret, n, sizeof(*ret), by_time);
-	return n;
-}
-
-static int list_view(struct cli_context *c, struct db *db,
-		     const struct view *v)
-{
-	const char *server = cli_value(c, "server");
-	struct server known;
-	CLEAN_FREE struct listed *l = calloc(v->in.n_wants + 1, sizeof(*l));
-	CLEAN_TABLE struct table *t = NULL;
-	struct err e;
-	size_t n;
-	int r;
-
-	if (!l)
-		return cli_fail(c, "out of memory");
-	r = cli_table(c, "plan", list_columns, &t);
-	if (r)
-		return r;
-	n = choose(v, server, cli_flag(c, "dates"), l);
-	for (size_t i = 0; i < n; i++)
-		list_row(t, c->table.json, v, l[i].want);
-	/* An empty plan and a mistyped name look the same. */
-	if (n == 0 && server && !plan_is_group(server) &&
-	    servers_get(db, server, &known, &e))
-		return cli_fail(c, "%s", e.text);
-	return cli_table_print(c, t);
-}
-
-static int run_list(struct cli_context *c)
-{
-	struct db *db;
-	struct view *v;
-	int r = verb_open_db(c, &db);
-
-	if (r)
-		return r;
-	r = plan_view(c, db, 0, &v);
-	if (!r) {
-		r = list_view(c, db, v);
-		view_free(v);
-	}
-	db_close(db);
-	return r;
 }
 
 /* ---- remove ---------------------------------------------------------------- */
@@ -323,11 +160,12 @@ const struct cli_verb verbs_plan[] = {
 	{
 		.name = "list",
 		.summary = "list the plan and how it goes",
-		.option = list_options,
-		.run = run_list,
-		.table = list_columns,
-		.details = "One line per entry: its next date; for a group or "
-			   "a folder, of each server and image. Entries whose "
+		.option = plan_list_options,
+		.run = plan_list_run,
+		.table = plan_list_columns,
+		.details = "One line per entry: its next date. For a group or "
+			   "a folder that is the worst of all its servers and "
+			   "images; --each has a line for each. Entries whose "
 			   "dates are over are not listed; `plan show` has "
 			   "them. Times are in the entry's zone.",
 	},

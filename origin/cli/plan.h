@@ -37,8 +37,10 @@ int plan_read_entry(struct db *db, const struct plan_texts *x, int64_t now_s,
 		    struct plan_entry *ret, struct err *e);
 
 extern const struct cli_option plan_add_options[], plan_import_options[];
-extern const struct table_column plan_show_columns[], plan_check_columns[];
-extern const struct cli_option plan_check_options[];
+extern const struct table_column plan_list_columns[], plan_show_columns[],
+	plan_check_columns[];
+extern const struct cli_option plan_list_options[], plan_check_options[];
+int plan_list_run(struct cli_context *c);
 int plan_add_run(struct cli_context *c);
 int plan_show_run(struct cli_context *c);
 int plan_check_run(struct cli_context *c);

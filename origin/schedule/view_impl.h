@@ -74,4 +74,19 @@ int view_read_servers(struct db *db, struct view *v, struct err *e);
 int view_read_wants(struct db *db, struct view *v, int64_t ahead_s,
 		    struct err *e);
 
+/* ---- view_names.c ------------------------------------------------------ */
+
+/* By name; one that was not asked for yet is made, with id UINT64_MAX. */
+int view_image_named(struct view_data *d, const char *name,
+		     struct named_image **ret);
+/* What the entry's `name` stands for: never none. */
+int view_images_of(struct db *db, struct view_data *d, const char *name,
+		   struct named_folder **ret);
+/* The first member of a group; n_members if it has none. */
+size_t view_first_member(const struct view_data *d, const char *group);
+/* The k-th server of an entry; NULL: there are no more. `first`: its group's,
+ * n_members for an entry of one server. */
+const char *view_server_of(const struct view_data *d,
+			   const struct plan_entry *p, size_t first, size_t k);
+
 #endif

@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * view_wants.c - from entries of the plan to wants: what each stands for (a
- * server or all of a group, an image or all of a folder), its dates, and the
- * rows of jobs that there are already.
+ * view_wants.c - from entries of the plan to wants: of each server and image
+ * that an entry stands for (view_names.c), its dates, and the rows of jobs that
+ * there are already.
  *
  * Rows come sorted as what an entry stands for is walked: by server, image,
  * time. A row that the walk does not meet is of a server that left the group,
  * or of an image that left the folder.
- *
- * A group without servers stands for itself, as a server that nobody has seen
- * ("@hall1"), and an empty folder for an image that is not there ("win11/"):
- * so they are listed, checked and foretold like anything else that is missing.
  *
  * Recurrences are walked only when they have to be: what has a row of a date
  * beyond `ahead` has rows of all dates before. With twenty entries on each of
@@ -23,156 +19,10 @@
 #include <string.h>
 
 #include "common/array.h"
-#include "common/cleanup.h"
 #include "origin/schedule/view_impl.h"
-#include "origin/store/store.h"
 
 #define DAY_S 86400
 #define OCCURRENCES_MAX 64 /* of one entry in one run */
-
-/* ---- what an entry stands for ------------------------------------------ */
-
-/* By name; one that was not asked for yet is made, with id UINT64_MAX. */
-static int image_named(struct view_data *d, const char *name,
-		       struct named_image **ret)
-{
-	struct named_image *n;
-
-	HASH_FIND_STR(d->images, name, n);
-	if (!n) {
-		n = calloc(1, sizeof(*n));
-		if (!n)
-			return -ENOMEM;
-		n->id = UINT64_MAX;
-		n->name = strdup(name);
-		if (!n->name) {
-			free(n);
-			return -ENOMEM;
-		}
-		HASH_ADD_KEYPTR(hh, d->images, n->name, strlen(n->name), n);
-	}
-	*ret = n;
-	return 0;
-}
-
-static int find_image(struct db *db, struct view_data *d, const char *name,
-		      struct named_image **ret)
-{
-	struct node node;
-	int r = image_named(d, name, ret);
-
-	if (r || (*ret)->id != UINT64_MAX)
-		return r;
-	(*ret)->id = 0;
-	r = node_find(db, name, &node, NULL);
-	if (r)
-		return r == -ENOENT || r == -EINVAL ? 0 : r;
-	if (!node.is_dir) {
-		(*ret)->id = node.id;
-		(*ret)->size_bytes = node.size_bytes;
-	}
-	return 0;
-}
-
-struct filling {
-	struct view_data *d;
-	struct named_folder *f;
-};
-
-static int add_to_folder(const struct node *n, void *arg)
-{
-	struct filling *x = arg;
-	struct named_folder *f = x->f;
-	struct named_image *image;
-	int r;
-
-	if (n->is_dir)
-		return 0;
-	r = array_grow(&f->image, f->n, &f->room, sizeof(struct named_image *));
-	if (!r)
-		r = image_named(x->d, n->name, &image);
-	if (r)
-		return r;
-	image->id = n->id;
-	image->size_bytes = n->size_bytes;
-	f->image[f->n++] = image;
-	return 0;
-}
-
-static int fill_folder(struct db *db, struct view_data *d,
-		       struct named_folder *f)
-{
-	CLEAN_FREE char *name = strndup(f->name, strlen(f->name) - 1);
-	struct filling x = {d, f};
-	struct node dir;
-	int r;
-
-	if (!name)
-		return -ENOMEM;
-	r = node_find(db, name, &dir, NULL);
-	if (!r && dir.is_dir)
-		r = node_each_in(db, &dir, add_to_folder, &x, NULL);
-	return r == -ENOENT || r == -EINVAL ? 0 : r;
-}
-
-static int images_of(struct db *db, struct view_data *d, const char *name,
-		     struct named_folder **ret)
-{
-	struct named_folder *f;
-	int r = 0;
-
-	HASH_FIND_STR(d->folders, name, f);
-	if (!f) {
-		f = calloc(1, sizeof(*f));
-		if (!f)
-			return -ENOMEM;
-		f->name = name;
-		HASH_ADD_KEYPTR(hh, d->folders, f->name, strlen(f->name), f);
-		if (plan_is_folder(name))
-			r = fill_folder(db, d, f);
-		if (!r && f->n == 0) { /* an image, or an empty folder */
-			r = array_grow(&f->image, 0, &f->room,
-				      sizeof(struct named_image *));
-			if (!r)
-				r = find_image(db, d, name, &f->image[0]);
-			f->n = !r;
-		}
-	}
-	*ret = f;
-	return r;
-}
-
-/* The first member of a group; n_members if it has none. */
-static size_t first_member(const struct view_data *d, const char *group)
-{
-	size_t from = 0, to = d->n_members;
-
-	while (from < to) {
-		size_t at = from + (to - from) / 2;
-
-		if (strcmp(d->member[at].group, group) < 0)
-			from = at + 1;
-		else
-			to = at;
-	}
-	return from < d->n_members && strcmp(d->member[from].group, group) == 0
-		       ? from
-		       : d->n_members;
-}
-
-/* The k-th server of an entry; NULL: there are no more. */
-static const char *server_of(const struct view_data *d,
-			     const struct plan_entry *p, size_t first, size_t k)
-{
-	size_t at = first + k;
-
-	if (first == d->n_members)
-		return k == 0 ? p->server : NULL;
-	return at < d->n_members &&
-			       strcmp(d->member[at].group, p->server + 1) == 0
-		       ? d->member[at].server
-		       : NULL;
-}
 
 /* ---- rows of jobs ------------------------------------------------------ */
 
@@ -208,7 +58,7 @@ static int read_jobs(struct db *db, struct view *v, struct err *e)
 		if (!r)
 			r = view_find_server(d, db_col_text(q, 11), &server);
 		if (!r)
-			r = image_named(d, db_col_text(q, 12), &image);
+			r = view_image_named(d, db_col_text(q, 12), &image);
 		if (r)
 			break;
 		j = &d->job[d->n_jobs++];
@@ -399,10 +249,10 @@ static int entry_wants(struct db *db, struct view *v, size_t entry,
 	const char *server;
 	int r;
 
-	r = images_of(db, v->data, p->image, &images);
+	r = view_images_of(db, v->data, p->image, &images);
 	if (plan_is_group(p->server))
-		first = first_member(v->data, p->server + 1);
-	for (size_t k = 0; !r && (server = server_of(v->data, p, first, k));
+		first = view_first_member(v->data, p->server + 1);
+	for (size_t k = 0; !r && (server = view_server_of(v->data, p, first, k));
 	     k++)
 		for (size_t i = 0; i < images->n && !r && left; i++, left--)
 			r = one_pair(v, entry, server, images->image[i], &d, j);

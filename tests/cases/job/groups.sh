@@ -18,8 +18,10 @@ origin server group add hall1 line3 line4 > /dev/null
 origin plan add --server @hall1 --image win/ --at "+2h" > "$T/out"
 grep -q ': 4 images on servers, 4 in time$' "$T/out"
 
-staged() { [ "$(origin plan list --json | jq -r '[.plan[] | select(.state == "staged") | .server + " " + .image] | join(", ")')" = "$1" ]; }
+staged() { [ "$(origin plan list --each --json | jq -r '[.plan[] | select(.state == "staged") | .server + " " + .image] | join(", ")')" = "$1" ]; }
 eventually 20 staged "line3 win/base.wim, line3 win/drivers/net.img, line4 win/base.wim, line4 win/drivers/net.img"
+equal "$(origin plan list --json | jq -r '.plan[] | "\(.server) \(.image) \(.state) \(.staged) \(.stored)"')" \
+	"@hall1 win/ staged 4/4 16000000"
 same_bytes "$T/i1" "$T/line3/win/base.wim"
 same_bytes "$T/i2" "$T/line4/win/drivers/net.img"
 

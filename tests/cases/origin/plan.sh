@@ -123,7 +123,11 @@ group -i win11/ -a "2036-12-02 06:00" > "$T/out"
 # line9 has told no zone: Tokyo it is.
 grep -q '^entry 9: @hall1 needs win11/ at 2036-12-02 06:00 +09:00: 4 images on servers, 2 in time$' "$T/out"
 equal "$(grep -c '^  line9 .*has not reported yet$' "$T/out")" 2
-equal "$(origin plan list --json | jq -r '[.plan[] | select(.entry == 9) | "\(.server) \(.image)"] | join(", ")')" \
+equal "$(origin plan list --json | jq -r '.plan[] | select(.entry == 9) | "\(.server) \(.image) \(.state) \(.staged) \(.size) \(.expected) \(.message)"')" \
+	"@hall1 win11/ waiting 0/4 12000000 null server line9 has not reported yet"
+equal "$(origin plan list -s line3 --json | jq -r '.plan[] | select(.entry == 9) | "\(.server) \(.image) \(.staged) \(.message)"')" \
+	"line3 win11/ 0/2 null"
+equal "$(origin plan list --each --json | jq -r '[.plan[] | select(.entry == 9) | "\(.server) \(.image)"] | join(", ")')" \
 	"line3 win11/base.wim, line3 win11/drivers/net.img, line9 win11/base.wim, line9 win11/drivers/net.img"
 equal "$(origin plan list -s @hall1 -n -o ENTRY | sort -u | tr -d ' ')" 9
 refused_check 9
