@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include <libsmbclient.h>
 #include <nfsc/libnfs.h>
@@ -113,8 +114,11 @@ static int ask_smb(const char *url)
 
 int main(int argc, char **argv)
 {
+	int r;
+
 	if (argc != 2 || strlen(argv[1]) >= URL_MAX_BYTES)
 		return 2;
-	return strncmp(argv[1], "smb:", 4) ? ask_nfs(argv[1])
-					   : ask_smb(argv[1]);
+	r = strncmp(argv[1], "smb:", 4) ? ask_nfs(argv[1]) : ask_smb(argv[1]);
+	fflush(stdout);
+	_exit(r); /* what the libraries leave is not ours to free */
 }
