@@ -50,17 +50,21 @@ static int stop(const char *tid)
 
 int main(int argc, char **argv)
 {
+	char path[64], tid[24] = "";
 	struct dirent *d;
-	char path[64];
 	DIR *dir;
 
 	if (argc != 3)
 		return 2;
 	snprintf(path, sizeof(path), "/proc/%s/task", argv[1]);
 	dir = opendir(path);
-	while (dir && (d = readdir(dir)))
+	while (dir && !tid[0] && (d = readdir(dir)))
 		if (has_name(argv[1], d->d_name, argv[2]))
-			return stop(d->d_name);
+			snprintf(tid, sizeof(tid), "%.20s", d->d_name);
+	if (dir)
+		closedir(dir);
+	if (tid[0])
+		return stop(tid);
 	fprintf(stderr, "process %s has no thread %s\n", argv[1], argv[2]);
 	return 1;
 }
