@@ -46,15 +46,19 @@ static int run_add(struct cli_context *c)
 static int run_remove(struct cli_context *c)
 {
 	CLEAN_DB struct db *db = NULL;
+	size_t n = (size_t)c->n_args - 1;
 	struct err e;
 	int r = verb_open_db(c, &db);
 
 	if (r)
 		return r;
-	if (groups_remove(db, group_of(c), c->arg + 1, (size_t)c->n_args - 1,
-			  clock_unix_s(), &e))
+	if (groups_remove(db, group_of(c), c->arg + 1, n, clock_unix_s(), &e))
 		return cli_fail(c, "%s", e.text);
-	printf("@%s: removed\n", group_of(c));
+	if (n)
+		printf("@%s: %zu server%s removed\n", group_of(c), n,
+		       n == 1 ? "" : "s");
+	else
+		printf("@%s: removed\n", group_of(c));
 	return 0;
 }
 

@@ -131,7 +131,7 @@ equal "$(origin plan list --each --json | jq -r '[.plan[] | select(.entry == 9) 
 	"line3 win11/base.wim, line3 win11/drivers/net.img, line9 win11/base.wim, line9 win11/drivers/net.img"
 equal "$(origin plan list -s @hall1 -n -o ENTRY | sort -u | tr -d ' ')" 9
 refused_check 9
-origin server group remove hall1 line9 > /dev/null
+origin server group remove hall1 line9 | grep -q '^@hall1: 1 server removed$'
 origin plan check 9 > "$T/out"
 equal "$(origin plan show 9 --json | jq -r '[.dates[].server] | unique | join(" ")')" line3
 sqlite3 "$STORE/origin.db" "INSERT INTO server(name, first_seen_s, last_seen_s, time_zone) VALUES('line9', 1, 1, 'UTC')"
@@ -146,7 +146,7 @@ origin image remove win11/drivers/net.img --force > /dev/null
 origin image remove win11/base.wim --force > /dev/null
 refused_check 9
 grep -q "no image in this folder is published" "$T/out"
-origin server group remove hall1 > /dev/null
+origin server group remove hall1 | grep -q '^@hall1: removed$'
 origin plan list | grep -q '^ *9 @hall1 '
 publish "$T/a" win11/base.wim
 origin plan list | grep -q 'group @hall1 has no servers'
