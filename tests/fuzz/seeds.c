@@ -366,6 +366,32 @@ static void make_options(void)
 	save_edited("options", good, bad);
 }
 
+static void make_requests(void)
+{
+	static const struct edit bad[] = {
+		{"bad-verb", "evict", "reboot"},
+		{"bad-type", "true", "1"},
+		{"bad-twice", "{", "{\"verb\":\"list\","},
+		{"bad-name", "win11/base.wim", "../base.wim"},
+		{"bad-more", "}", "} x"},
+		{0}};
+	static const char *const good[] = {
+		"{\"verb\":\"status\"}", "{\"verb\":\"list\"}",
+		"{\"verb\":\"fetch\",\"name\":\"win11/base.wim\"}",
+		"{\"verb\":\"verify\",\"name\":\"win11/base.wim\"}",
+		"{\"verb\":\"why\",\"name\":\"win11/base.wim\"}"};
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		save_good("control", i, "", good[i], strlen(good[i]));
+	/* In no order: there may be nothing to evict. */
+	save_text("control", "evict",
+		  "{\"verb\":\"evict\",\"name\":\"win11/base.wim\","
+		  "\"force\":true}");
+	save_edited("control",
+		    "{\"verb\":\"evict\",\"name\":\"win11/base.wim\","
+		    "\"force\":true}", bad);
+}
+
 static void make_names(void)
 {
 	char deep[140] = "";
@@ -408,5 +434,6 @@ int main(int argc, char **argv)
 	make_kept();
 	make_answers();
 	make_options();
+	make_requests();
 	return 0;
 }
