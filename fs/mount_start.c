@@ -115,7 +115,7 @@ static int open_control(const struct mount_call *c, char state[STATE_MAX_BYTES],
 	    bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0 &&
 	    chmod(path, 0666) == 0 && listen(fd, 16) == 0 &&
 	    lstat(path, &st) == 0) {
-		snprintf(state, STATE_MAX_BYTES, "--state=0,0:0,0,%llu,%s",
+		snprintf(state, STATE_MAX_BYTES, "--state=0,0:0,%llu,%s",
 			 (unsigned long long)st.st_ino, path);
 		*ret = TAKE_FD(fd);
 		return 0;

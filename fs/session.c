@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -26,21 +25,6 @@ int session_make(void)
 	return TAKE_FD(fd);
 }
 
-/* INIT, opens and backing files of the connection before. */
-static void forget_connection(struct session_area *s)
-{
-	s->init_answered = s->passthrough = 0;
-	s->opens_end = 0;
-	/* Words first used anew start from 0 as well, which is fine: no file
-	 * handle of the old connection can come over the new one. Gives the
-	 * pages back. */
-	if (madvise(s->backing, sizeof(s->backing) + sizeof(s->open),
-		    MADV_REMOVE) < 0) {
-		memset(s->backing, 0, sizeof(s->backing));
-		memset(s->open, 0, sizeof(s->open));
-	}
-}
-
 int session_map(int fd, struct session_area **ret)
 {
 	struct session_area *s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE,
@@ -48,8 +32,6 @@ int session_map(int fd, struct session_area **ret)
 
 	if (s == MAP_FAILED)
 		return -errno;
-	if (!s->init_bytes)
-		forget_connection(s);
 	*ret = s;
 	return 0;
 }

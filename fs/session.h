@@ -11,8 +11,7 @@ struct session_area;
 
 /* A new one. Returns the descriptor or -errno. */
 int session_make(void);
-/* The worker's view of it, for good. Clears it if nothing of a connection is
- * in there yet. 0 or -errno. */
+/* The worker's view of it, for good. 0 or -errno. */
 int session_map(int fd, struct session_area **ret);
 
 #endif

@@ -79,14 +79,11 @@ static void set_serving(struct worker *w, bool serving)
 static void on_serving(void *ctx)
 {
 	struct worker *w = ctx;
-	char text[sizeof(w->warning) + 1];
 
 	log_info("worker", "serving %s from %s as %s", w->mountpoint,
 		 w->source, w->o.name);
 	set_serving(w, true);
-	snprintf(text, sizeof(text), "%c%s",
-		 kernel_can_repeat(w->kernel) ? 'R' : '-', w->warning);
-	link_tell(w->link, MSG_SERVING, text);
+	link_tell(w->link, MSG_SERVING, w->warning);
 }
 
 static int serve(struct worker *w)

@@ -28,7 +28,11 @@ done
 # ---- packages
 missing=
 while read -r kind package; do
-	case $kind in build | test) ;; *) continue ;; esac
+	case $kind in
+	build | test) ;;
+	long) [ $long = 1 ] || continue ;;
+	*) continue ;;
+	esac
 	dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
 		missing="$missing $package"
 done < tests/lib/packages

@@ -5,7 +5,7 @@
  * Where a worker may be killed, and what the next one finds:
  *
  *	before INIT was read	nothing kept: reads it itself
- *	read, not yet kept	nothing kept; RESEND repeats it like any other
+ *	read, not yet kept	it lies where it was read to: taken.c
  *	kept, reply not written	`init_answered` is 0: the reply to the replay
  *				goes to the kernel, which waits for it
  *	reply written, flag not	the same; the kernel says ENOENT (the number
@@ -40,7 +40,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/log.h"
 #include "fs/kernel/opens.h"
+#include "fs/kernel/point.h"
 #include "fs/supervisor/wire.h"
 
 /* Newer than the headers that Debian 12 has. */
@@ -80,17 +82,60 @@ _Static_assert(offsetof(struct fuse_init_out, max_stack_depth) == 36 &&
 
 static _Thread_local uint64_t last_unique;
 
+static bool kernel_has(const struct session_area *s, uint32_t bit2)
+{
+	struct fuse_init_in in;
+
+	if (s->init_bytes < sizeof(struct fuse_in_header) + sizeof(in))
+		return false;
+	memcpy(&in, s->init + sizeof(struct fuse_in_header), sizeof(in));
+	return (in.flags & FUSE_INIT_EXT) && (in.flags2 & bit2);
+}
+
+static bool can_repeat(const struct session_area *s)
+{
+	return !getenv("STAGEFS_NO_RESEND") && kernel_has(s, INIT2_HAS_RESEND);
+}
+
+static void keep_init(struct channel *c, const void *msg, size_t n)
+{
+	struct session_area *s = c->session;
+
+	/* Longer than any INIT yet: serve, but a successor has no replay. */
+	if (n > sizeof(s->init))
+		return;
+	memcpy(s->init, msg, n);
+	__atomic_store_n(&s->init_bytes, (uint32_t)n, __ATOMIC_RELEASE);
+	c->repeats = can_repeat(s);
+}
+
 int channel_init(struct channel *c, struct session_area *session,
 		 bool passthrough)
 {
+	const void *init;
+	size_t bytes;
+	int r;
+
 	if (session->magic != SESSION_MAGIC ||
 	    session->layout != SESSION_LAYOUT ||
 	    session->init_bytes > SESSION_INIT_MAX_BYTES)
 		return -EPROTO;
 	*c = (struct channel){.session = session,
 			      .passthrough = passthrough,
-			      .replay = session->init_bytes > 0};
+			      .repeats = can_repeat(session)};
+	r = taken_init(&c->taken, session);
+	if (r < 0)
+		return r;
+	init = taken_init_request(&c->taken, &bytes);
+	if (init && !session->init_bytes)
+		keep_init(c, init, bytes);
+	c->replay = session->init_bytes > 0;
 	return 0;
+}
+
+void channel_done(struct channel *c)
+{
+	taken_done(&c->taken);
 }
 
 static bool header_of(const void *msg, size_t n, struct fuse_in_header *ret)
@@ -99,15 +144,6 @@ static bool header_of(const void *msg, size_t n, struct fuse_in_header *ret)
 		return false;
 	memcpy(ret, msg, sizeof(*ret));
 	return true;
-}
-
-static void keep_init(struct session_area *s, const void *msg, size_t n)
-{
-	/* Longer than any INIT yet: serve, but a successor has no replay. */
-	if (n > sizeof(s->init))
-		return;
-	memcpy(s->init, msg, n);
-	__atomic_store_n(&s->init_bytes, (uint32_t)n, __ATOMIC_RELEASE);
 }
 
 static ssize_t replay(struct channel *c, void *buf, size_t n)
@@ -132,12 +168,15 @@ ssize_t channel_read(struct channel *c, int fd, void *buf, size_t n)
 
 	if (c->replay)
 		return replay(c, buf, n);
-	got = read(fd, buf, n);
+	got = taken_again(&c->taken, fd, buf, n);
+	if (got == 0)
+		got = c->repeats ? read(fd, buf, n)
+				 : taken_read(&c->taken, fd, buf, n);
 	if (got <= 0 || !header_of(buf, (size_t)got, &in))
 		return got;
 	last_unique = in.unique;
 	if (in.opcode == FUSE_INIT) {
-		keep_init(c->session, buf, (size_t)got);
+		keep_init(c, buf, (size_t)got);
 		c->init_unique = in.unique;
 	}
 	return got;
@@ -158,16 +197,6 @@ static size_t total(const struct iovec *iov, int n)
 }
 
 /* ---- the reply to INIT --------------------------------------------------- */
-
-static bool kernel_has(const struct session_area *s, uint32_t bit2)
-{
-	struct fuse_init_in in;
-
-	if (s->init_bytes < sizeof(struct fuse_in_header) + sizeof(in))
-		return false;
-	memcpy(&in, s->init + sizeof(struct fuse_in_header), sizeof(in));
-	return (in.flags & FUSE_INIT_EXT) && (in.flags2 & bit2);
-}
 
 /* In the reply, as libfuse made it. False: it is too short for that. */
 static bool switch_on(void *reply, size_t n)
@@ -219,11 +248,17 @@ static ssize_t answer_init(struct channel *c, int fd, struct iovec *iov, int n)
 ssize_t channel_writev(struct channel *c, int fd, struct iovec *iov, int n)
 {
 	const struct fuse_out_header *out = iov[0].iov_base;
+	ssize_t sent;
 
 	/* Only the INIT itself can be in work while this is set. */
 	if (c->init_unique && out->unique == c->init_unique)
 		return answer_init(c, fd, iov, n);
-	return writev(fd, iov, n);
+	sent = writev(fd, iov, n);
+	if (!c->repeats) {
+		kernel_point("taken.answered");
+		taken_answered(&c->taken, out->unique);
+	}
+	return sent;
 }
 
 /* ---- the reply to OPEN --------------------------------------------------- */
@@ -237,7 +272,8 @@ struct channel_open_out channel_open_out(const struct open_answer *a)
 		.backing_id = (int32_t)a->backing_id};
 }
 
-int channel_answer_open(int fd, uint64_t unique, const struct open_answer *a)
+int channel_answer_open(struct channel *c, int fd, uint64_t unique,
+			const struct open_answer *a)
 {
 	struct {
 		struct fuse_out_header out;
@@ -245,7 +281,10 @@ int channel_answer_open(int fd, uint64_t unique, const struct open_answer *a)
 	} reply = {.out = {.len = sizeof(reply), .unique = unique},
 		   .open = channel_open_out(a)};
 
-	return write(fd, &reply, sizeof(reply)) < 0 ? -errno : 0;
+	int r = write(fd, &reply, sizeof(reply)) < 0 ? -errno : 0;
+
+	taken_answered(&c->taken, unique);
+	return r;
 }
 
 /* ---- after a restart ------------------------------------------------------ */
@@ -257,21 +296,16 @@ static int notify(int fd, int32_t code)
 	return write(fd, &out, sizeof(out)) == sizeof(out) ? 0 : -errno;
 }
 
-bool channel_can_repeat(const struct channel *c)
-{
-	return !getenv("STAGEFS_NO_RESEND") &&
-	       kernel_has(c->session, INIT2_HAS_RESEND);
-}
-
-int channel_resume(struct channel *c, int fd)
+void channel_resume(struct channel *c, int fd)
 {
 	if (c->session->started < 2)
-		return 0;
-	if (getenv("STAGEFS_NO_RESEND"))
-		return -EOPNOTSUPP;
-	if (notify(fd, NOTIFY_RESEND) < 0)
-		return -EOPNOTSUPP;
+		return;
+	if (c->repeats) {
+		taken_forget(&c->taken);
+		if (notify(fd, NOTIFY_RESEND) < 0)
+			log_err("kernel", "requests are lost: %s",
+				strerror(errno));
+	}
 	/* Without it names are looked up again when their time runs out. */
 	notify(fd, NOTIFY_INC_EPOCH);
-	return 0;
 }

@@ -6,7 +6,8 @@
  * in its life. The first worker's channel keeps it in the session area; the
  * channel of a later worker gives that copy to libfuse as its first message,
  * keeps libfuse's reply from the kernel, which has one already, and then asks
- * the kernel to repeat every request that the dead worker had taken.
+ * the kernel to repeat every request that the dead worker had taken. Where the
+ * kernel cannot (before Linux 6.9) they come from the session area: taken.h.
  *
  * One descriptor, shared by all threads: requests taken through a cloned one
  * die with it (fs/fuse/dev.c, fuse_dev_release).
@@ -20,19 +21,24 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "fs/kernel/taken.h"
+
 struct open_answer;
 struct session_area;
 
 struct channel {
 	struct session_area *session;
+	struct taken taken;
+	bool repeats;	      /* the kernel can repeat requests */
 	bool passthrough;     /* to be switched on, if the kernel has it */
 	bool replay;	      /* the first read gives the kept INIT */
 	uint64_t init_unique; /* of the INIT in work, 0: none */
 };
 
-/* Looks at the session area. -EPROTO if it is not ours. */
+/* Looks at the session area. -EPROTO if it is not ours, or -ENOMEM. */
 int channel_init(struct channel *c, struct session_area *session,
 		 bool passthrough);
+void channel_done(struct channel *c);
 
 /*
  * Read and write of struct fuse_custom_io, on `fd`. Until the INIT has been
@@ -54,20 +60,15 @@ struct channel_open_out {
 struct channel_open_out channel_open_out(const struct open_answer *a);
 /* Answers the OPEN `unique`, past libfuse. 0 or -errno; -ENOENT: the kernel
  * has its answer. */
-int channel_answer_open(int fd, uint64_t unique, const struct open_answer *a);
+int channel_answer_open(struct channel *c, int fd, uint64_t unique,
+			const struct open_answer *a);
 
 /*
- * Can this kernel repeat requests (Linux 6.9)? It says so in its INIT; false
- * before that was read. STAGEFS_NO_RESEND in the environment, for tests, makes
- * it an older one.
+ * What an earlier worker took comes again; and all names are looked up again
+ * (what it was to notify may be lost), if the kernel can do that. Does nothing
+ * for the first worker. STAGEFS_NO_RESEND in the environment, for tests, makes
+ * the kernel one from before Linux 6.9.
  */
-bool channel_can_repeat(const struct channel *c);
-
-/*
- * Asks the kernel to repeat what an earlier worker took, and to look up all
- * names again (what the earlier one was to notify may be lost). Does nothing
- * for the first worker. -EOPNOTSUPP: this kernel (< 6.9) cannot.
- */
-int channel_resume(struct channel *c, int fd);
+void channel_resume(struct channel *c, int fd);
 
 #endif

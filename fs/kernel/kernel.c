@@ -174,7 +174,8 @@ int kernel_new(const struct kernel_config *cfg, struct kernel **ret,
 	cond_init(&k->parked_none);
 	r = channel_init(&k->channel, cfg->session, cfg->passthrough);
 	if (r < 0) {
-		err_set(e, -r, "the session area is of another version");
+		err_set(e, -r, r == -EPROTO ? "the session area is of another version"
+					    : "out of memory");
 		goto fail;
 	}
 	r = backing_new(cfg->link, cfg->session, &k->backing);
@@ -201,10 +202,6 @@ static int take_init(struct kernel *k)
 	struct fuse_buf buf = {0};
 	int r;
 
-	/* Killed after it had read INIT and before it had kept it: the one
-	 * that died still owes the answer, so have it repeated first. */
-	if (!k->channel.replay)
-		channel_resume(&k->channel, k->cfg.fuse_fd);
 	do
 		r = fuse_session_receive_buf(k->session, &buf);
 	while (r == -EINTR);
@@ -221,7 +218,7 @@ static void owed(void *ctx, uint64_t unique, const struct open_answer *a)
 {
 	struct kernel *k = ctx;
 
-	channel_answer_open(k->cfg.fuse_fd, unique, a);
+	channel_answer_open(&k->channel, k->cfg.fuse_fd, unique, a);
 }
 
 int kernel_serve(struct kernel *k, void (*serving)(void *ctx), void *ctx)
@@ -242,21 +239,9 @@ void kernel_drain(struct kernel *k)
 	loop_stop(k->loop);
 }
 
-bool kernel_can_repeat(const struct kernel *k)
-{
-	return channel_can_repeat(&k->channel);
-}
-
 void kernel_hand_over(struct kernel *k)
 {
-	if (kernel_can_repeat(k)) {
-		__atomic_store_n(&k->mute, true, __ATOMIC_RELEASE);
-		return;
-	}
-	lock_take(&k->parked_lock);
-	while (k->n_parked)
-		cond_wait(&k->parked_none, &k->parked_lock);
-	lock_give(&k->parked_lock);
+	__atomic_store_n(&k->mute, true, __ATOMIC_RELEASE);
 }
 
 void kernel_stop(struct kernel *k)
@@ -278,6 +263,7 @@ void kernel_free(struct kernel *k)
 	backing_free(k->backing);
 	if (k->session)
 		fuse_session_destroy(k->session);
+	channel_done(&k->channel);
 	cond_destroy(&k->parked_none);
 	lock_destroy(&k->parked_lock);
 	free(k);

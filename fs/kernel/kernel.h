@@ -49,15 +49,9 @@ int kernel_serve(struct kernel *k, void (*serving)(void *ctx), void *ctx);
 /* Ends kernel_serve when the requests at work have been handled. New ones
  * stay with the kernel. Any thread, between kernel_new and kernel_free. */
 void kernel_drain(struct kernel *k);
-/*
- * After kernel_serve, for a worker that another one follows: leaves what is
- * parked to that one, which gets it from the kernel again; without that
- * (Linux < 6.9) waits until it is answered, io-timeout at the longest.
- */
+/* After kernel_serve, for a worker that another one follows: leaves what is
+ * parked to that one, which gets it again. */
 void kernel_hand_over(struct kernel *k);
-/* Can the kernel repeat the requests of a worker that has gone? Known once it
- * serves. */
-bool kernel_can_repeat(const struct kernel *k);
 void kernel_stop(struct kernel *k);
 void kernel_free(struct kernel *k); /* NULL is fine */
 

@@ -45,6 +45,13 @@ static unsigned look(const char *point)
 	return x.stx_dev_major ? 0 : x.stx_dev_minor;
 }
 
+/* knfsd remembers for half an hour what lies at a path, and keeps it busy. */
+static void forget_exports(void)
+{
+	put("/proc/net/rpc/nfsd.export/flush", "1\n");
+	put("/proc/net/rpc/nfsd.fh/flush", "1\n");
+}
+
 bool mount_make(struct supervisor *s)
 {
 	char data[160];
@@ -61,6 +68,7 @@ bool mount_make(struct supervisor *s)
 		return false;
 	}
 	s->dev = look(s->point);
+	forget_exports();
 	return true;
 }
 
@@ -86,6 +94,7 @@ void mount_tune(const struct supervisor *s)
 
 void mount_leave(struct supervisor *s, bool force)
 {
+	forget_exports();
 	/* Another one may be mounted there by now, or over ours. */
 	if (s->dev && s->dev == look(s->point) &&
 	    umount2(s->point, UMOUNT_NOFOLLOW) < 0)

@@ -39,7 +39,6 @@ struct supervisor {
 	int status;
 
 	unsigned dev;	 /* of the mount, minor; 0: not mounted */
-	int repeats;	 /* the kernel repeats what a dead worker had taken */
 	unsigned long socket_ino; /* of the control socket */
 	char socket[64];
 

@@ -24,7 +24,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define STATE "%d,0:%u,%d,%lu,"
+#define STATE "%d,0:%u,%lu,"
 
 static void refuse(const struct supervisor *s, const char *why)
 {
@@ -45,7 +45,7 @@ void upgrade(struct supervisor *s)
 		return;
 	}
 	snprintf(state, sizeof(state), "--resume=" STATE "%s", s->worker.pid,
-		 s->dev, s->repeats, s->socket_ino, s->socket);
+		 s->dev, s->socket_ino, s->socket);
 	mark(SUPERVISOR_FUSE_FD, SUPERVISOR_PROGRAM_FD, 0);
 	execl(s->program, s->program, "mount", s->source, s->point, "-o",
 	      s->options, state, (char *)NULL);
@@ -66,7 +66,7 @@ void take_over(struct supervisor *s, char **argv)
 			  MAP_SHARED, SUPERVISOR_SESSION_FD, 0);
 	if (s->session == MAP_FAILED ||
 	    sscanf(argv[6], "--state=" STATE "%63s", &s->worker.pid,
-		   &s->dev, &s->repeats, &s->socket_ino, s->socket) != 5) {
+		   &s->dev, &s->socket_ino, s->socket) != 4) {
 		fail(s, 2, "the supervisor cannot take over %s", argv[6]);
 	} else if (s->worker.pid) {
 		say("upgrade: " STAGEFS_VERSION " has taken over %s", s->point);

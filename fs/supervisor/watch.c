@@ -15,9 +15,7 @@
  * /dev/fuse itself says when the mount is gone: it polls as POLLERR once the
  * connection has ended, worker or no worker. As long as this process holds
  * the descriptor, the death of a worker ends nothing: requests that it had
- * taken are repeated to the next one (fs/kernel/channel.c). A kernel that
- * cannot do that would let their readers wait for ever: there the connection
- * ends, which gives them an error, and a new one takes the mount point.
+ * taken come to the next one (fs/kernel/channel.c).
  *
  * Hung or busy: a thread of the worker answers pings as long as all of its
  * threads come round (common/pulse.h).
@@ -95,17 +93,6 @@ static int64_t back_off(struct supervisor *s)
 	return s->quick ? 25LL << s->quick : 0;
 }
 
-static void new_connection(struct supervisor *s)
-{
-	say("this kernel (before 6.9) cannot repeat requests: open files get "
-	    "errors, mounting %s again", s->point);
-	mount_leave(s, true);
-	if (place(open("/dev/fuse", O_RDWR | O_CLOEXEC), SUPERVISOR_FUSE_FD) <
-	    0)
-		fail(s, 1, "/dev/fuse: %s", strerror(errno));
-	s->session->init_bytes = 0; /* the worker clears the rest */
-}
-
 /* ---- what may happen --------------------------------------------------------- */
 
 static void worker_spoke(struct supervisor *s)
@@ -126,9 +113,7 @@ static void worker_spoke(struct supervisor *s)
 		enter(s, SERVING, s->hang_ms / 6);
 		mount_tune(s);
 		s->untried = false;
-		s->repeats = text[0] == 'R';
-		tell(s, 0, s->pending ? text + s->repeats
-				      : "the worker serves again");
+		tell(s, 0, s->pending ? text : "the worker serves again");
 		break;
 	case MSG_ERROR:
 		if (s->pending)
@@ -185,8 +170,6 @@ static void died(struct supervisor *s, int status)
 		enter(s, WAITING, back_off(s));
 		say("the worker died (%s, %d): starting it again, readers wait",
 		    how, code);
-		if (!s->repeats)
-			new_connection(s);
 	}
 }
 

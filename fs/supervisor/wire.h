@@ -27,8 +27,8 @@
 /*
  * Arguments: mount.stagefs SOURCE POINT -o OPTIONS PROGRAM --state=STATE, with
  * PROGRAM the path of stagefs. STATE: the worker's pid, MAJOR:MINOR of the
- * mount, whether the kernel can repeat requests, inode and path of the control
- * socket, with commas in between; pid 0: there is no mount yet.
+ * mount, inode and path of the control socket, with commas in between; pid 0:
+ * there is no mount yet.
  */
 #define SUPERVISOR_ARGS 7
 
@@ -64,9 +64,7 @@ enum supervisor_message {
 	MSG_READY = 'R',
 	MSG_ERROR = 'E', /* one line of text, without an end byte */
 	MSG_MOUNTED = 'M',
-	/* 'R' if the kernel can repeat requests, '-' if it cannot; then,
-	 * perhaps, a warning for who waits for the mount. */
-	MSG_SERVING = 'S',
+	MSG_SERVING = 'S', /* perhaps a warning for who waits for the mount */
 	MSG_PING = 'P',
 	MSG_PONG = 'A',
 	MSG_UPGRADE = 'U',
@@ -83,7 +81,7 @@ enum supervisor_message {
  * descriptors, these messages, and the session area. A program that is asked
  * with --can-resume=THIS exits with 0 if it can go on from there.
  */
-#define SUPERVISOR_COMPAT "1.2" /* of these; SESSION_LAYOUT */
+#define SUPERVISOR_COMPAT "2.3" /* of these; SESSION_LAYOUT */
 
 struct backing_answer {
 	int32_t id; /* > 0, or -errno */
@@ -98,7 +96,7 @@ struct backing_answer {
  * worker can go on from. Sparse: pages that nobody wrote take no memory.
  */
 #define SESSION_MAGIC 0x73746773u /* "stgs" */
-#define SESSION_LAYOUT 2u
+#define SESSION_LAYOUT 3u
 #define SESSION_INIT_MAX_BYTES 512u
 #define SESSION_HEAD_BYTES 4096u
 #define SESSION_BACKINGS_MAX 65536u
@@ -117,6 +115,27 @@ struct session_open {
 	uint32_t reserved;
 };
 
+/*
+ * A request that the worker has taken and not answered; fs/kernel/taken.c.
+ * The kernel's numbers are even: 0 is a free place, 1 one that is being
+ * filled.
+ */
+#define SESSION_TAKEN_BITS 14
+#define SESSION_TAKEN_MAX (1u << SESSION_TAKEN_BITS)
+struct session_taken {
+	uint64_t unique; /* atomic */
+	uint32_t bytes;	 /* 0: longer than there is room */
+	uint32_t reserved;
+	uint8_t msg[496];
+};
+
+/* Where a thread of the worker reads the next one: as large as libfuse's. */
+#define SESSION_LANDINGS 32u
+#define SESSION_LANDING_BYTES ((1u << 20) + 4096u)
+struct session_landing {
+	uint8_t msg[SESSION_LANDING_BYTES]; /* its first 4 bytes 0: nothing */
+};
+
 struct session_area {
 	uint32_t magic, layout;
 	uint32_t started;	/* workers started so far */
@@ -131,10 +150,14 @@ struct session_area {
 	 * the supervisor once the kernel has one, and once it has not. */
 	uint32_t backing[SESSION_BACKINGS_MAX];
 	struct session_open open[SESSION_OPENS_MAX];
+	struct session_taken taken[SESSION_TAKEN_MAX];
+	struct session_landing landing[SESSION_LANDINGS];
 };
 _Static_assert(sizeof(struct session_area) ==
 		       SESSION_HEAD_BYTES + SESSION_BACKINGS_MAX * 4 +
-			       SESSION_OPENS_MAX * 32,
+			       SESSION_OPENS_MAX * 32 +
+			       SESSION_TAKEN_MAX * 512 +
+			       SESSION_LANDINGS * SESSION_LANDING_BYTES,
 	       "the layout of the session area is an interface");
 
 #endif

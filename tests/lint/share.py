@@ -28,7 +28,8 @@ def main():
     explained = {item.strip() for line in items
                  for item in line[len('.It Li '):].split(' , ')}
     bad, used = 0, set()
-    for name in ('exports', 'ganesha.conf', 'smb.conf'):
+    for name in ('exports', 'nfs.conf', 'sysctl.conf', 'ganesha.conf',
+                 'smb.conf'):
         with open(os.path.join(root, 'packaging/share', name), encoding='utf-8') as f:
             found = list(settings(name, f.read()))
         if not found:

@@ -164,7 +164,7 @@ static void *unread(void)
 static void serve(void)
 {
 	tell("R", 1);
-	tell("SR", 2);
+	tell("S", 1);
 }
 
 /* Serves nothing, and says so again and again. */

@@ -40,7 +40,7 @@ import threading
 import time
 
 SESSION_FD, FUSE_FD = 6, 3  # fs/supervisor/wire.h
-MAGIC, LAYOUT = 0x73746773, 2
+MAGIC, LAYOUT = 0x73746773, 3
 HEAD_BYTES, BACKINGS_MAX, OPEN_BYTES = 4096, 65536, 32
 BACKING_CLOSE = 1 << 30 | 4 << 16 | 229 << 8 | 2  # _IOW(229, 2, uint32_t)
 PIDFD_GETFD = 438

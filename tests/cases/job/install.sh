@@ -24,8 +24,10 @@ cat > "$T/expected" <<END
 644 $prefix/share/doc/stagefs/examples/exports
 644 $prefix/share/doc/stagefs/examples/ganesha.conf
 644 $prefix/share/doc/stagefs/examples/images.mount
+644 $prefix/share/doc/stagefs/examples/nfs.conf
 644 $prefix/share/doc/stagefs/examples/smb.conf
 644 $prefix/share/doc/stagefs/examples/stagefs-origin.default
+644 $prefix/share/doc/stagefs/examples/sysctl.conf
 644 $prefix/share/man/man5/stagefs-cache.5
 644 $prefix/share/man/man7/stagefs-export.7
 644 $prefix/share/man/man7/stagefs-protocol.7
@@ -73,4 +75,4 @@ while read -r _ path; do
 	esac
 	equal "$(cat "$debian"/*.install | grep -cxF "$in_package")" 1 "packages with $in_package"
 done < "$T/expected"
-equal "$(cat "$debian"/*.install | wc -l)" 15 "lines of .install files"
+equal "$(cat "$debian"/*.install | wc -l)" 17 "lines of .install files"

@@ -21,13 +21,18 @@
 
 #include "fs/kernel/channel.h"
 #include "fs/kernel/opens.h"
+#include "fs/kernel/point.h"
 #include "fs/supervisor/wire.h"
 
 #define RESENT (UINT64_C(1) << 63)
+#define INIT_EXT (1u << 30)
+#define INIT2_PASSTHROUGH (1u << 5)
+#define INIT2_HAS_RESEND (1u << 7)
 
 struct kernel_side {
 	struct session_area *area;
 	int ours, fd; /* the kernel's end, the channel's end */
+	bool old;     /* cannot repeat requests */
 };
 
 struct init_msg {
@@ -68,7 +73,10 @@ static void kernel_sends(struct kernel_side *k, uint32_t opcode,
 {
 	struct init_msg m = {
 		.in = {.len = sizeof(m), .opcode = opcode, .unique = unique},
-		.init = {.major = 7, .minor = 40}};
+		.init = {.major = 7,
+			 .minor = 40,
+			 .flags = INIT_EXT,
+			 .flags2 = k->old ? 0 : INIT2_HAS_RESEND}};
 
 	assert_int_equal(send(k->ours, &m, sizeof(m), 0), sizeof(m));
 }
@@ -129,7 +137,7 @@ static void first_worker_keeps_init(void **state)
 	assert_int_equal(k->area->init_answered, 1);
 
 	/* The first one has nothing to ask for again. */
-	assert_int_equal(channel_resume(&c, k->fd), 0);
+	channel_resume(&c, k->fd);
 	assert_false(kernel_got(k, &out));
 
 	kernel_sends(k, FUSE_LOOKUP, 4);
@@ -154,7 +162,7 @@ static void later_worker_replays_and_swallows(void **state)
 		assert_int_equal(reply(&c, k, 2), 24);
 		assert_false(kernel_got(k, &out));
 
-		assert_int_equal(channel_resume(&c, k->fd), 0);
+		channel_resume(&c, k->fd);
 		assert_true(kernel_got(k, &out));
 		assert_int_equal(out.unique, 0);
 		assert_int_equal(out.error, 7); /* FUSE_NOTIFY_RESEND */
@@ -206,30 +214,203 @@ static void killed_before_the_reply(void **state)
 	assert_int_equal(k->area->init_answered, 1);
 }
 
-/* Killed before INIT was kept: the kernel repeats it, marked. */
+/* Killed between read(2) and the keeping of INIT: it lies in the area. */
 static void killed_before_it_was_kept(void **state)
 {
 	struct kernel_side *k = *state;
 	struct fuse_out_header out;
 	struct channel c;
 
+	assert_int_equal(channel_init(&c, k->area, false), 0);
+	kernel_sends(k, FUSE_INIT, 2);
+	take(&c, k, FUSE_INIT);
+	k->area->init_bytes = 0;
+
 	next_worker(&c, k);
-	assert_false(c.replay);
-	assert_int_equal(channel_resume(&c, k->fd), 0);
+	assert_true(c.replay);
+	assert_true(c.repeats);
+	assert_int_equal(take(&c, k, FUSE_INIT), 2);
+	assert_int_equal(reply(&c, k, 2), 24);
 	assert_true(kernel_got(k, &out));
-	assert_int_equal(out.error, 7);
+	assert_int_equal(out.unique, 2);
+}
+
+/* ---- a kernel that cannot repeat: taken.c ---------------------------------- */
+
+static void old_kernel(void **state, struct channel *c)
+{
+	struct kernel_side *k = *state;
+
+	k->old = true;
+	first_worker_keeps_init(state);
+	assert_int_equal(channel_init(c, k->area, false), 0);
+	take(c, k, FUSE_INIT);
+	reply(c, k, 2);
+	assert_false(c->repeats);
+}
+
+/* The next worker, up to where its threads start. */
+static void old_kernel_again(struct kernel_side *k, struct channel *c)
+{
+	struct fuse_out_header out;
+
+	channel_done(c);
+	next_worker(c, k);
+	take(c, k, FUSE_INIT);
+	reply(c, k, 2);
+	channel_resume(c, k->fd);
+	assert_true(kernel_got(k, &out)); /* of which it knows nothing */
+	assert_int_equal(out.error, 8);
+	assert_false(kernel_got(k, &out));
+}
+
+static void what_was_taken_comes_again(void **state)
+{
+	struct kernel_side *k = *state;
+	bool seen[3] = {false};
+	struct fuse_out_header out;
+	struct channel c;
+
+	old_kernel(state, &c);
+	for (unsigned i = 0; i < 4; i++) {
+		kernel_sends(k, FUSE_READ, 10 + 2 * i);
+		take(&c, k, FUSE_READ);
+	}
+	reply(&c, k, 16); /* one of four has its answer */
 	assert_true(kernel_got(k, &out));
-	kernel_sends(k, FUSE_INIT, 2 | RESENT);
-	assert_true(take(&c, k, FUSE_INIT) == (2 | RESENT));
-	reply(&c, k, 2 | RESENT);
+	/* These want none. */
+	kernel_sends(k, FUSE_FORGET, 30);
+	take(&c, k, FUSE_FORGET);
+	kernel_sends(k, FUSE_INTERRUPT, 11);
+	take(&c, k, FUSE_INTERRUPT);
+
+	for (int deaths = 0; deaths < 3; deaths++) {
+		old_kernel_again(k, &c);
+		kernel_sends(k, FUSE_GETATTR, 100 + 2 * (unsigned)deaths);
+		memset(seen, 0, sizeof(seen));
+		for (int i = 0; i < 3; i++)
+			seen[(take(&c, k, FUSE_READ) - 10) / 2] = true;
+		assert_true(seen[0] && seen[1] && seen[2]);
+		/* Then what the kernel has. */
+		take(&c, k, FUSE_GETATTR);
+		reply(&c, k, 100 + 2 * (unsigned)deaths);
+		assert_true(kernel_got(k, &out));
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		reply(&c, k, 10 + 2 * i);
+		assert_true(kernel_got(k, &out));
+	}
+	old_kernel_again(k, &c);
+	kernel_sends(k, FUSE_GETATTR, 200);
+	take(&c, k, FUSE_GETATTR);
+	channel_done(&c);
+}
+
+/* An OPEN whose answer is written by number, before the others come again. */
+static void an_open_answered_on_the_way(void **state)
+{
+	const struct open_answer a = {.fh = 1};
+	struct kernel_side *k = *state;
+	struct fuse_out_header out;
+	struct channel c;
+
+	old_kernel(state, &c);
+	kernel_sends(k, FUSE_OPEN, 10);
+	take(&c, k, FUSE_OPEN);
+	old_kernel_again(k, &c);
+	assert_int_equal(channel_answer_open(&c, k->fd, 10, &a), 0);
 	assert_true(kernel_got(k, &out));
-	assert_true(out.unique == (2 | RESENT));
+	kernel_sends(k, FUSE_GETATTR, 12);
+	take(&c, k, FUSE_GETATTR);
+	channel_done(&c);
+}
+
+static void more_than_there_is_room_for(void **state)
+{
+	struct kernel_side *k = *state;
+	struct fuse_out_header out;
+	char buf[1024] = {0};
+	struct channel c;
+	const struct fuse_in_header in = {
+		.len = sizeof(buf), .opcode = FUSE_SETXATTR, .unique = 10};
+
+	/* A long one cannot be done again. */
+	old_kernel(state, &c);
+	memcpy(buf, &in, sizeof(in));
+	assert_int_equal(send(k->ours, buf, sizeof(buf), 0), sizeof(buf));
+	assert_int_equal(channel_read(&c, k->fd, buf, sizeof(buf)),
+			 sizeof(buf));
+	old_kernel_again(k, &c);
+	kernel_sends(k, FUSE_GETATTR, 12);
+	take(&c, k, FUSE_GETATTR);
+	assert_true(kernel_got(k, &out));
+	assert_true(out.unique == 10);
+	assert_int_equal(out.error, -EIO);
+
+	/* A full table: no request waits that would be lost. */
+	for (unsigned i = 0; i < SESSION_TAKEN_MAX; i++)
+		if (!k->area->taken[i].unique)
+			k->area->taken[i].unique = 1000000;
+	kernel_sends(k, FUSE_READ, 14);
+	kernel_sends(k, FUSE_FORGET, 16);
+	take(&c, k, FUSE_FORGET);
+	assert_true(kernel_got(k, &out));
+	assert_true(out.unique == 14);
+	assert_int_equal(out.error, -ETIMEDOUT);
+	channel_done(&c);
+}
+
+/* ---- killed at each step ---- */
+
+static jmp_buf killed;
+static const char *kill_at;
+
+static void killer(const char *name)
+{
+	if (kill_at && strcmp(name, kill_at) == 0) {
+		kill_at = NULL;
+		longjmp(killed, 1);
+	}
+}
+
+static void killed_while_taking(void **state)
+{
+	static const char *const step[] = {"taken.landed", "taken.filled",
+					   "taken.kept", "taken.answered"};
+	struct kernel_side *k = *state;
+	struct fuse_out_header out;
+	struct channel c;
+
+	old_kernel(state, &c);
+	kernel_test_point = killer;
+	for (unsigned i = 0; i < sizeof(step) / sizeof(*step); i++) {
+		uint64_t unique = 10 + 2 * i;
+
+		kill_at = step[i];
+		kernel_sends(k, FUSE_READ, unique);
+		if (setjmp(killed) == 0) {
+			take(&c, k, FUSE_READ);
+			reply(&c, k, unique);
+			fail_msg("%s was not passed", step[i]);
+		}
+		while (kernel_got(k, &out))
+			;
+		old_kernel_again(k, &c);
+		/* Once, and not again. */
+		assert_true(take(&c, k, FUSE_READ) == unique);
+		reply(&c, k, unique);
+		assert_true(kernel_got(k, &out));
+		old_kernel_again(k, &c);
+		kernel_sends(k, FUSE_GETATTR, 100 + 2 * i);
+		take(&c, k, FUSE_GETATTR);
+		reply(&c, k, 100 + 2 * i);
+		assert_true(kernel_got(k, &out));
+	}
+	kernel_test_point = NULL;
+	channel_done(&c);
 }
 
 /* ---- passthrough: bits that this libfuse may not know -------------------- */
-
-#define INIT_EXT (1u << 30)
-#define INIT2_PASSTHROUGH (1u << 5)
 
 /* INIT as a kernel with or without passthrough sends it. */
 static void kernel_offers(struct kernel_side *k, uint32_t flags2)
@@ -372,6 +553,7 @@ static void passthrough_is_left_off(void **state)
 
 	/* A kernel that has it not. */
 	k->area->init_bytes = k->area->init_answered = 0;
+	memset(k->area->landing[0].msg, 0, sizeof(struct fuse_in_header));
 	assert_int_equal(channel_init(&c, k->area, true), 0);
 	kernel_offers(k, 1);
 	got = init_reply(&c, k);
@@ -389,8 +571,10 @@ static void answers_to_open(void **state)
 		struct fuse_out_header out;
 		struct fuse_open_out open;
 	} got;
+	struct channel c;
 
-	assert_int_equal(channel_answer_open(k->fd, 10 | RESENT, &a), 0);
+	assert_int_equal(channel_init(&c, k->area, false), 0);
+	assert_int_equal(channel_answer_open(&c, k->fd, 10 | RESENT, &a), 0);
 	assert_int_equal(recv(k->ours, &got, sizeof(got), MSG_DONTWAIT), 32);
 	assert_int_equal(got.out.len, 32);
 	assert_true(got.out.unique == (10 | RESENT));
@@ -399,7 +583,7 @@ static void answers_to_open(void **state)
 	assert_int_equal(got.open.open_flags, 1 << 7);
 	assert_int_equal(got.open.padding, 7);
 	a.backing_id = 0;
-	assert_int_equal(channel_answer_open(k->fd, 12, &a), 0);
+	assert_int_equal(channel_answer_open(&c, k->fd, 12, &a), 0);
 	assert_int_equal(recv(k->ours, &got, sizeof(got), MSG_DONTWAIT), 32);
 	assert_int_equal(got.open.open_flags, FOPEN_KEEP_CACHE);
 	assert_int_equal(got.open.padding, 0);
@@ -433,21 +617,6 @@ static void a_strange_area_is_refused(void **state)
 	assert_int_equal(channel_init(&c, k->area, false), -EPROTO);
 }
 
-static void an_old_kernel_cannot_resume(void **state)
-{
-	struct kernel_side *k = *state;
-	struct channel c;
-	int pipe_fd[2];
-
-	first_worker_keeps_init(state);
-	next_worker(&c, k);
-	/* A write to the reading end fails, as EINVAL does before 6.9. */
-	assert_int_equal(pipe(pipe_fd), 0);
-	assert_int_equal(channel_resume(&c, pipe_fd[0]), -EOPNOTSUPP);
-	close(pipe_fd[0]);
-	close(pipe_fd[1]);
-}
-
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -465,7 +634,10 @@ int main(void)
 		T(answers_to_open),
 		T(the_number_of_the_last_request),
 		T(a_strange_area_is_refused),
-		T(an_old_kernel_cannot_resume),
+		T(what_was_taken_comes_again),
+		T(an_open_answered_on_the_way),
+		T(more_than_there_is_room_for),
+		T(killed_while_taking),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
