@@ -3,6 +3,7 @@
  * worker.c - its life, from the start to the umount.
  *
  *	options, cache's owner, user		still root, one thread
+ *	a child that notifies the kernel	fs/kernel/notifier.c
  *	cache, catalog				what is held already
  *	sources, fetch, reader, agent		the origin, if it is there
  *	"ready" .. mount(2) .. "mounted"	by the supervisor

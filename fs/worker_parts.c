@@ -219,6 +219,7 @@ static int open_kernel(struct worker *w, struct err *e)
 		.fuse_fd = SUPERVISOR_FUSE_FD,
 		.session = w->session,
 		.link = SUPERVISOR_LINK_FD,
+		.notifier = w->notifier,
 		.passthrough = w->o.passthrough,
 	};
 

@@ -16,7 +16,9 @@
 #include "common/names.h"
 #include "fs/cage.h"
 #include "fs/fetch/sources.h"
+#include "fs/kernel/notifier.h"
 #include "fs/privilege.h"
+#include "fs/supervisor/wire.h"
 
 #define MIN_FREE_BYTES (UINT64_C(1) << 30)
 
@@ -54,6 +56,7 @@ int worker_settle(struct worker *w, const char *options, struct err *e)
 {
 	struct identity id;
 	char stands[CAGE_TEXT];
+	pid_t pid;
 	int r;
 
 	r = mount_options_parse(options, &w->o, e);
@@ -78,10 +81,17 @@ int worker_settle(struct worker *w, const char *options, struct err *e)
 	log_set_debug(w->o.debug);
 	/* For what does not fit in its memory: nothing else may be written. */
 	setenv("SQLITE_TMPDIR", w->o.cache, 1);
+	pid = notifier_fork(&w->notifier);
+	if (pid < 0)
+		return err_set(e, -pid, "fork: %s", strerror(-pid));
 	r = cage_enter(&(struct cage){.who = &id,
 				      .cache = w->o.cache,
 				      .ca = w->o.ca},
 		       stands, e);
+	if (pid == 0 && r < 0)
+		_exit(1);
+	if (pid == 0)
+		notifier_run(w->notifier, SUPERVISOR_FUSE_FD);
 	if (r == 0)
 		log_info("worker", "caged: %s", stands);
 	return r;

@@ -24,6 +24,7 @@ struct worker {
 	struct link *link;
 	struct mount_options o;
 	struct session_area *session;
+	int notifier; /* socket */
 	struct sign_public pin;
 	bool pinned;
 	char warning[512];

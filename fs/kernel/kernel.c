@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "fs/kernel/notifier.h"
 #include "fs/kernel/point.h"
 #include "fs/locks.h"
 #include "fs/supervisor/wire.h"
@@ -108,22 +109,26 @@ static int make_session(struct kernel *k)
 
 /* ---- what the kernel has to forget --------------------------------------- */
 
-/* Errors: ENOENT is the usual one, the kernel had not cached it. */
+static void told(struct kernel *k, int r)
+{
+	if (r < 0 && !__atomic_exchange_n(&k->mum, true, __ATOMIC_RELAXED))
+		log_err("kernel", "notifier: %s: changes are seen after %g s "
+				  "until the next start",
+			strerror(-r), KERNEL_VALID_S);
+}
+
 static void tell_entry(void *ctx, uint64_t parent, const char *name)
 {
 	struct kernel *k = ctx;
 
-	fuse_lowlevel_notify_inval_entry(k->session, parent, name,
-					 strlen(name));
+	told(k, notifier_entry(k->cfg.notifier, parent, name));
 }
 
-/* A negative offset: attributes only, the pages stay. With pages it waits for
- * reads of them that are parked, io-timeout at the longest. */
 static void tell_inode(void *ctx, uint64_t id, bool pages)
 {
 	struct kernel *k = ctx;
 
-	fuse_lowlevel_notify_inval_inode(k->session, id, pages ? 0 : -1, 0);
+	told(k, notifier_inode(k->cfg.notifier, id, pages));
 }
 
 void kernel_names_changed(struct kernel *k, const struct catalog_change *ch,
@@ -244,10 +249,17 @@ void kernel_hand_over(struct kernel *k)
 	__atomic_store_n(&k->mute, true, __ATOMIC_RELEASE);
 }
 
-void kernel_stop(struct kernel *k)
+static void end_notify(struct kernel *k)
 {
+	__atomic_store_n(&k->mum, true, __ATOMIC_RELAXED);
+	notifier_end(k->cfg.notifier);
 	notify_free(k->notify);
 	k->notify = NULL;
+}
+
+void kernel_stop(struct kernel *k)
+{
+	end_notify(k);
 	read_stop(k);
 	handles_free(k->handles);
 	k->handles = NULL;
@@ -257,7 +269,7 @@ void kernel_free(struct kernel *k)
 {
 	if (!k)
 		return;
-	notify_free(k->notify);
+	end_notify(k);
 	handles_free(k->handles);
 	loop_free(k->loop);
 	backing_free(k->backing);

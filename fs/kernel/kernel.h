@@ -36,6 +36,7 @@ struct kernel_config {
 	int fuse_fd;			/* taken over by kernel_new */
 	struct session_area *session;	/* outlives the process */
 	int link;			/* to the supervisor; the caller's */
+	int notifier;			/* of notifier_fork; the caller's */
 	bool passthrough;		/* if the kernel has it */
 };
 

@@ -4,7 +4,8 @@
  *
  * Always from one thread of its own: the kernel takes the folder's lock to
  * forget a name, which a lookup holds that waits for us; telling it from a
- * request handler, or holding a lock that a handler takes, deadlocks.
+ * request handler, or holding a lock that a handler takes, deadlocks. And not
+ * even by itself: notifier.c says why.
  *
  * Names are told at once and in order. Attributes are collected and told at
  * most every NOTIFY_ATTR_MS, once per image: a fill changes them per block.

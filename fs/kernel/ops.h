@@ -39,6 +39,7 @@ struct kernel {
 	struct backing *backing;
 	struct handles *handles;
 	struct notify *notify;
+	bool mum; /* atomic: the notifier has ended, and that is known */
 
 	struct lock parked_lock;
 	struct wait_cond parked_none;
