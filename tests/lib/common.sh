@@ -71,6 +71,7 @@ case_end()
 	local status=$? m p left
 	trap - EXIT ERR INT TERM
 	set +eE
+	! declare -F at_end > /dev/null || at_end # the case's own
 	for m in $(mounts_below); do
 		if ! timeout 20 umount "$m" 2>> "$T/umount.err"; then
 			timeout 20 umount -l "$m"

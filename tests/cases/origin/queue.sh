@@ -10,14 +10,12 @@ command -v tc > /dev/null || { say "no tc: skipped"; exit 77; }
 # origin A -- switch S -- server B, and the slow line behind the switch: in a
 # queue of its own machine the kernel leaves no more than a few packets.
 A=sfq-a-$$ S=sfq-s-$$ B=sfq-b-$$
-namespaces_end()
+at_end()
 {
 	local n
 	for n in "$A" "$S" "$B"; do ip netns del "$n" 2>/dev/null; done
-	case_end
 }
 ip netns add "$A" 2>/dev/null || { say "no network namespaces: skipped"; exit 77; }
-trap namespaces_end EXIT
 ip netns add "$S"
 ip netns add "$B"
 ip -n "$A" link add line type veth peer name origin netns "$S"
