@@ -11,6 +11,11 @@
  * wanted one is taken by empty file systems that are mounted nowhere, for the
  * moment until the mount is made. 300 of them take 15 ms.
  *
+ * It is an offer, not a reservation: who mounts anything in that moment takes
+ * the number, so it is looked at afterwards, and the user is told. For a
+ * reservation the supervisor would have to make the superblock with fsopen(2)
+ * here and move_mount(2) it later.
+ *
  * Rejected: "fuseblk" with a loop device, which would bring its own number;
  * that is not ours to choose either. Rejected: to look for the right number in
  * Ganesha's configuration; there is none.

@@ -16,6 +16,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,7 @@
 
 #define RUN_DIR "/run/stagefs"
 #define STATE_MAX_BYTES 512
+#define OFFER_AGAIN_MS 20
 
 /* ---- descriptors ----------------------------------------------------------------- */
 
@@ -225,14 +227,19 @@ static int await_verdict(int fd)
 	return text[0];
 }
 
-/* Once it is mounted: is it the device that was asked for? */
+/* Once it is mounted: is it the device that was asked for? Until then others
+ * may have given back a lower number. */
 static int verdict(const struct mount_call *c)
 {
-	int status = await_verdict(SUPERVISOR_VERDICT_FD);
+	struct pollfd p = {.fd = SUPERVISOR_VERDICT_FD, .events = POLLIN};
+	int status;
 
+	while (c->o.device && poll(&p, 1, OFFER_AGAIN_MS) == 0)
+		device_offer((unsigned)c->o.device);
+	status = await_verdict(SUPERVISOR_VERDICT_FD);
 	if (status == 0 && c->o.device &&
 	    device_minor(c->point) != c->o.device)
-		fprintf(stderr, "mount.stagefs: warning: device=%u is in use: "
+		fprintf(stderr, "mount.stagefs: warning: device=%u was taken: "
 				"mounted as 0:%u\n",
 			(unsigned)c->o.device, device_minor(c->point));
 	return status;
