@@ -17,7 +17,7 @@
 #include "common/clock.h"
 #include "common/units.h"
 
-/* ---- shared ---------------------------------------------------------------- */
+/* ---- shared ------------------------------------------------------------ */
 
 int plan_view(const struct cli_context *c, struct db *db, int64_t ahead_s,
 	      struct view **ret)
@@ -120,7 +120,7 @@ bool plan_is_next(const struct view *v, size_t i)
 	       w->server != before->server || w->image != before->image;
 }
 
-/* ---- remove ---------------------------------------------------------------- */
+/* ---- remove ------------------------------------------------------------ */
 
 static int run_remove(struct cli_context *c)
 {
@@ -146,7 +146,7 @@ static int run_remove(struct cli_context *c)
 	return r;
 }
 
-/* ---- the verbs -------------------------------------------------------------- */
+/* ---- the verbs --------------------------------------------------------- */
 
 const struct cli_verb verbs_plan[] = {
 	{

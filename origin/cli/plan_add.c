@@ -39,7 +39,7 @@ const struct cli_option plan_import_options[] = {
 	{0},
 };
 
-/* ---- add ------------------------------------------------------------------- */
+/* ---- add --------------------------------------------------------------- */
 
 /* In words what becomes of each; of many, of those that need a look. */
 static void print_verdict(const struct view *v, int64_t entry)
@@ -127,7 +127,7 @@ int plan_add_run(struct cli_context *c)
 	return r;
 }
 
-/* ---- import ----------------------------------------------------------------- */
+/* ---- import ------------------------------------------------------------ */
 
 struct import {
 	struct plan_entry *p;
@@ -242,7 +242,7 @@ int plan_import_run(struct cli_context *c)
 	return r;
 }
 
-/* ---- export ------------------------------------------------------------------ */
+/* ---- export ------------------------------------------------------------ */
 
 /* With its zone by name if it has one: a recurrence depends on it. */
 static void print_time(int64_t unix_s, const char *zone)

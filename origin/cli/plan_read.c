@@ -53,8 +53,8 @@ static int find_group_zone(struct db *db, const struct plan_texts *x,
 	return r;
 }
 
-static int find_zone(struct db *db, const struct plan_texts *x, char zone[ZONE_MAX],
-		     struct err *e)
+static int find_zone(struct db *db, const struct plan_texts *x,
+		     char zone[ZONE_MAX], struct err *e)
 {
 	struct server s;
 	int r;
@@ -124,8 +124,8 @@ static int need_zone(const struct plan_texts *x, int64_t now_s, struct err *e)
 	return 0;
 }
 
-static int read_times(const struct plan_texts *x, const char *zone, int64_t now_s,
-		      struct plan_entry *p, struct err *e)
+static int read_times(const struct plan_texts *x, const char *zone,
+		      int64_t now_s, struct plan_entry *p, struct err *e)
 {
 	char until_zone[ZONE_MAX];
 	int r;

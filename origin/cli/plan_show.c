@@ -197,7 +197,7 @@ static int add_dates(struct show *s, const struct view *v, struct err *e)
 	return r;
 }
 
-/* ---- orders ------------------------------------------------------------------ */
+/* ---- orders ------------------------------------------------------------ */
 
 static void add_order(struct show *s, const struct order *o)
 {
@@ -250,7 +250,7 @@ static int add_orders(struct show *s, struct err *e)
 	return r;
 }
 
-/* ---- all of it ---------------------------------------------------------------- */
+/* ---- all of it --------------------------------------------------------- */
 
 static void print_facts(const struct plan_entry *p)
 {

@@ -63,7 +63,8 @@ static void list_row(struct table *t, const struct server *s, bool json)
 	snprintf(skew, sizeof(skew), "%lld", (long long)s->clock_skew_s);
 	table_text(t, row, COL_NAME, s->name);
 	table_text(t, row, COL_STATE,
-		   json && server_is_silent(s) ? "silent" : server_state_text(s, state));
+		   json && server_is_silent(s) ? "silent"
+					       : server_state_text(s, state));
 	table_time(t, row, COL_SEEN, s->last_seen_s);
 	table_u64(t, row, COL_CAPACITY, s->capacity_bytes);
 	table_u64(t, row, COL_USED, s->used_bytes);

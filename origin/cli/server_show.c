@@ -27,7 +27,8 @@ const char *server_state_text(const struct server *s,
 
 	if (!server_is_silent(s))
 		return "online";
-	snprintf(out, SERVER_STATE_TEXT, "silent %s", units_span((uint64_t)age_s * 1000, span));
+	snprintf(out, SERVER_STATE_TEXT, "silent %s",
+		 units_span((uint64_t)age_s * 1000, span));
 	return out;
 }
 
@@ -90,7 +91,8 @@ static void print_facts(const struct server *s)
 
 	printf("Name:          %s\n", s->name);
 	printf("State:         %s%s\n", server_state_text(s, state),
-	       server_is_silent(s) ? ": what follows is what it said last" : "");
+	       server_is_silent(s) ? ": what follows is what it said last"
+				   : "");
 	printf("Address:       %s, stagefs %s, time zone %s\n", s->address,
 	       s->version, s->time_zone);
 	printf("Seen:          %s (first %s)\n",

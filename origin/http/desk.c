@@ -82,8 +82,8 @@ static void send_reply(struct desk *d, struct desk_job *job,
 }
 
 /*
- * A server holds one request; after a lost connection two, until the first one's
- * time is up. Of more than a few the oldest is answered, with nothing.
+ * A server holds one request; after a lost connection two, until the time of
+ * the first is up. Of more than a few the oldest is answered, with nothing.
  */
 static void make_room(struct desk *d, const char *server)
 {

@@ -369,7 +369,7 @@ int when_parse(const char *text, const char *zone, int64_t now_s,
 	return 0;
 }
 
-/* ---- the other way ------------------------------------------------------ */
+/* ---- the other way ----------------------------------------------------- */
 
 const char *when_text(int64_t unix_s, const char *zone, char out[WHEN_TEXT])
 {

@@ -38,7 +38,7 @@ static struct {
 } known[16];
 static unsigned n_known;
 
-/* ---- names -------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------- */
 
 /* The part after ".../zoneinfo/" of a path. */
 static const char *after_zoneinfo(const char *path)
@@ -167,7 +167,7 @@ const char *zone_local(char out[ZONE_MAX])
 	return out;
 }
 
-/* ---- offsets ------------------------------------------------------------ */
+/* ---- offsets ----------------------------------------------------------- */
 
 int32_t zone_offset(const char *zone, int64_t unix_s)
 {

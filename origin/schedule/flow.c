@@ -22,7 +22,7 @@
  * double, far below what anybody sees. */
 #define DONE_S 1e-6
 
-/* ---- lines -------------------------------------------------------------- */
+/* ---- lines ------------------------------------------------------------- */
 
 int flow_line_add(struct flow_line *l, double t, double bps)
 {
@@ -83,7 +83,7 @@ int flow_line_mirror(const struct flow_line *l, double end,
 	return 0;
 }
 
-/* ---- the run ------------------------------------------------------------ */
+/* ---- the run ----------------------------------------------------------- */
 
 struct sink {
 	const struct flow_line *line;

@@ -17,7 +17,7 @@
 
 #include "origin/schedule/schedule_impl.h"
 
-/* ---- wants to tasks ----------------------------------------------------- */
+/* ---- wants to tasks ---------------------------------------------------- */
 
 int task_cmp(const struct task *a, const struct task *b)
 {
@@ -161,7 +161,7 @@ static void index_servers(const struct plan_run *p)
 	}
 }
 
-/* ---- what is known of each task ----------------------------------------- */
+/* ---- what is known of each task ---------------------------------------- */
 
 static int image_by_id(const void *a, const void *b)
 {
@@ -329,7 +329,7 @@ static int collect(struct plan_run *p)
 	return rc ? rc : set_ranks(p);
 }
 
-/* ---- all of it ----------------------------------------------------------- */
+/* ---- all of it --------------------------------------------------------- */
 
 static int run(struct plan_run *p)
 {

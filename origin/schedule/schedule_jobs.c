@@ -186,7 +186,7 @@ static void make_job(const struct plan_run *p, size_t i)
 	expect(p, t, w, j);
 }
 
-/* ---- when to run again --------------------------------------------------- */
+/* ---- when to run again ------------------------------------------------- */
 
 void run_sooner(struct plan_run *p, int64_t t)
 {

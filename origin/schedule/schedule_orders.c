@@ -68,7 +68,7 @@ static const struct task *task_for(const struct plan_run *p, size_t s,
 	return &p->task[lo];
 }
 
-/* ---- what nobody wants any more ------------------------------------------ */
+/* ---- what nobody wants any more ---------------------------------------- */
 
 static int cancel_unwanted(struct plan_run *p, size_t s)
 {
@@ -92,7 +92,7 @@ static int cancel_unwanted(struct plan_run *p, size_t s)
 	return rc;
 }
 
-/* ---- holds ---------------------------------------------------------------- */
+/* ---- holds ------------------------------------------------------------- */
 
 /* The last order on the hold of this version, or NULL. */
 static const struct sched_order *last_hold(const struct plan_run *p, size_t s,
@@ -194,7 +194,7 @@ static int set_hold(struct plan_run *p, const struct task *t)
 				     .hold_until_s = t->hold_now_s});
 }
 
-/* ---- transfers ------------------------------------------------------------ */
+/* ---- transfers --------------------------------------------------------- */
 
 static const struct sched_order *last_reclaim(const struct plan_run *p,
 					      size_t s)

@@ -177,7 +177,7 @@ static int lines_mirror(const struct sched_input *in, const struct lines *l,
 	return rc;
 }
 
-/* ---- both runs ---------------------------------------------------------- */
+/* ---- both runs --------------------------------------------------------- */
 
 static int by_rank(const void *a, const void *b)
 {

@@ -28,7 +28,7 @@
 #define MOVED_PART 20
 #define ORDERS_AT_ONCE 200
 
-/* ---- rows of jobs ---------------------------------------------------------- */
+/* ---- rows of jobs ------------------------------------------------------ */
 
 static bool moved(int64_t a, int64_t b, int64_t now_s)
 {
@@ -232,7 +232,7 @@ static int write_jobs(struct db *db, struct view *v, bool *ret_new,
 	return r;
 }
 
-/* ---- orders ------------------------------------------------------------------ */
+/* ---- orders ------------------------------------------------------------ */
 
 static int give_order(struct db *db, const struct view *v,
 		      const struct sched_action *a, struct err *e)

@@ -17,7 +17,7 @@ static int add_server(struct view_data *d, const char *name, size_t *ret)
 {
 	struct named_server *n;
 	int r = array_grow(&d->server, d->n_servers, &d->servers_room,
-		     sizeof(*d->server));
+			       sizeof(*d->server));
 
 	n = r ? NULL : calloc(1, sizeof(*n));
 	if (!n)
@@ -151,7 +151,7 @@ static int read_image(struct view_data *d, struct sqlite3_stmt *q)
 
 	if (!r)
 		r = array_grow(&d->image, d->n_images, &d->images_room,
-			 sizeof(*d->image));
+			       sizeof(*d->image));
 	if (r)
 		return r;
 	m = &d->image[d->n_images];
@@ -209,7 +209,7 @@ static int read_images(struct db *db, struct view_data *d, int64_t now_s,
 	return r;
 }
 
-/* ---- orders ----------------------------------------------------------------- */
+/* ---- orders ------------------------------------------------------------ */
 
 static int sched_state(int64_t s)
 {
@@ -234,7 +234,7 @@ static int read_order(struct view_data *d, struct sqlite3_stmt *q)
 
 	if (!r)
 		r = array_grow(&d->order, d->n_orders, &d->orders_room,
-			 sizeof(*d->order));
+			       sizeof(*d->order));
 	if (r)
 		return r;
 	message = db_col_dup(q, 10);

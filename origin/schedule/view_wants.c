@@ -54,7 +54,8 @@ static int read_jobs(struct db *db, struct view *v, struct err *e)
 		struct job_row *j;
 		size_t server;
 
-		r = array_grow(&d->job, d->n_jobs, &d->jobs_room, sizeof(*d->job));
+		r = array_grow(&d->job, d->n_jobs, &d->jobs_room,
+			       sizeof(*d->job));
 		if (!r)
 			r = view_find_server(d, db_col_text(q, 11), &server);
 		if (!r)
@@ -102,7 +103,7 @@ static int add_want(struct view *v, size_t entry, size_t server,
 	r = array_grow(&d->want, d->n_wants, &room[0], sizeof(*d->want));
 	if (!r)
 		r = array_grow(&v->entry_of, d->n_wants, &room[1],
-			 sizeof(*v->entry_of));
+			       sizeof(*v->entry_of));
 	if (!r)
 		r = array_grow(&v->row, d->n_wants, &room[2], sizeof(*v->row));
 	if (r)
@@ -140,7 +141,8 @@ static int add_over(struct view *v, const struct job_row *row)
 
 	if (row->state == JOB_STAGED || row->state == JOB_FAILED)
 		return 0;
-	r = array_grow(&v->over, v->n_over, &v->data->over_room, sizeof(*v->over));
+	r = array_grow(&v->over, v->n_over, &v->data->over_room,
+		       sizeof(*v->over));
 	if (!r)
 		v->over[v->n_over++] = *row;
 	return r;
@@ -252,8 +254,8 @@ static int entry_wants(struct db *db, struct view *v, size_t entry,
 	r = view_images_of(db, v->data, p->image, &images);
 	if (plan_is_group(p->server))
 		first = view_first_member(v->data, p->server + 1);
-	for (size_t k = 0; !r && (server = view_server_of(v->data, p, first, k));
-	     k++)
+	for (size_t k = 0;
+	     !r && (server = view_server_of(v->data, p, first, k)); k++)
 		for (size_t i = 0; i < images->n && !r && left; i++, left--)
 			r = one_pair(v, entry, server, images->image[i], &d, j);
 	if (!left)
