@@ -75,6 +75,19 @@ static void to_ring_locked(struct stream *s, struct held *h)
 
 /* ---- storing ------------------------------------------------------------- */
 
+static const char *unstored_why(int error)
+{
+	switch (error) {
+	case -ENOSPC:
+		return "no space can be freed for it";
+	case -EUCLEAN:
+		return "the cache's index is damaged: unmount, and remove "
+		       "index.db* and data there";
+	default:
+		return "the cache's disk failed";
+	}
+}
+
 /* Why a block could not be stored changes what is fetched next. What comes
  * after it only counts: space is asked for again when its time has come. */
 static void store_failed_locked(struct stream *s, int error)
@@ -86,9 +99,7 @@ static void store_failed_locked(struct stream *s, int error)
 		return;
 	if (stream_says_locked(&s->said_unstored_ns))
 		log_warn("read", "%s: not stored, served from memory: %s",
-			 version_ident(s->v)->name,
-			 error == -ENOSPC ? "no space can be freed for it"
-					  : "the cache's disk failed");
+			 version_ident(s->v)->name, unstored_why(error));
 	s->no_store = true;
 	s->space_retry_ns = now + SPACE_RETRY_NS;
 	s->fill_retry_ns = now + FILL_RETRY_NS;

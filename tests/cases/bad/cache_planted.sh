@@ -99,6 +99,18 @@ refused 'Input/output error' cat "$T/x/a"
 grep -q "a: its id $id is stored here with another digest: not served: .*give this mount a new cache=" "$T/x.log"
 same_bytes "$T/b" "$T/x/b"
 end_fs x
+# Damage that is seen only when a row is changed: its page of the index by id.
+# (Where nothing is, it is in nobody's way.)
+yes 0 serving 'truncate -s -1 $C/index.db'
+page=$(sqlite3 "$T/m.cache/index.db" "SELECT rootpage FROM sqlite_master WHERE name='sqlite_autoindex_version_1'")
+planted 'dd if=/dev/urandom of=$C/index.db bs=4096 seek=$((page - 1)) count=1 conv=notrunc status=none'
+try
+for i in a b; do same_bytes "$T/$i" "$T/x/$i"; done
+"$STAGEFS_BIN" evict "$T/x" a > /dev/null
+for i in a b; do same_bytes "$T/$i" "$T/x/$i"; done
+grep -q "a: not stored, served from memory: the cache's index is damaged: unmount, and remove index.db\* and data there" "$T/x.log"
+end_fs x
+no "index is damaged: remove" 'head -c 4096 /dev/urandom | dd of=$C/index.db conv=notrunc status=none'
 
 # ---- keys and catalogs
 no "cache .*x.cache is of another origin \(give another cache=\), or the origin has a new key \(remove key.pub and catalog" \
