@@ -89,3 +89,16 @@ umount_fs m
 # What a worker says goes to a terminal as text.
 refused 'no such user' mount_fs x $'user=\e[31mx\ay'
 ! grep -q $'[\e\a]' "$T/refused.err" || fail "control characters reach the terminal"
+
+# A log that nobody reads, filled, is nothing that it waits for.
+mkfifo "$T/pipe"
+exec 9<> "$T/pipe"
+mkdir -p "$T/f"
+"$MOUNT_BIN" "$URL" "$T/f" -F -o "name=f,cache=$T/f.cache,capacity=1G,min-free=0,user=root" 2>&9 &
+PIDS+=($!)
+eventually 20 has_image f a
+dd if=/dev/zero of="$T/pipe" bs=4k oflag=nonblock status=none 2> /dev/null || :
+kill "$(supervisor_pid f)"
+gone() { [ -z "$(supervisor_pid f)" ]; }
+eventually 30 gone
+exec 9>&-
