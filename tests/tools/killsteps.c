@@ -57,17 +57,22 @@ static bool is_worker(pid_t pid)
 	return n > 0 && strcmp(strrchr(exe, '/'), "/stagefs") == 0;
 }
 
-/* The program is what is mapped first. */
+/* Where its program begins; a sanitizer maps other things before. */
 static uint64_t base_of(pid_t pid)
 {
-	char path[64];
+	char path[64], exe[4096], line[4400];
 	uint64_t at = 0;
+	ssize_t n;
 	FILE *f;
 
+	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+	n = readlink(path, exe, sizeof(exe) - 1);
+	exe[n > 0 ? n : 0] = 0;
 	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
-	f = fopen(path, "r");
-	if (!f || fscanf(f, "%lx", &at) != 1)
-		at = 0;
+	f = n > 0 ? fopen(path, "r") : NULL;
+	while (f && !at && fgets(line, sizeof(line), f))
+		if (strstr(line, exe))
+			at = strtoull(line, NULL, 16);
 	if (f)
 		fclose(f);
 	return at;

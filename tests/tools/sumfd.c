@@ -3,10 +3,14 @@
  * sumfd.c - SHA-256 of an inherited descriptor's whole file, read with pread
  * (or mapped): through this open, whatever its name points to now.
  *
- *	sumfd FD [mmap]
+ *	sumfd FD [mmap | later]
+ *
+ * later: mapped and closed; "mapped" is printed, and it is read at the end of
+ * standard input.
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -52,6 +56,13 @@ int main(int argc, char **argv)
 	}
 	bytes = argc > 2 ? map_all(fd, (size_t)st.st_size)
 			 : read_all(fd, (size_t)st.st_size);
+	if (bytes && argc > 2 && strcmp(argv[2], "later") == 0) {
+		close(fd);
+		puts("mapped");
+		fflush(stdout);
+		while (getchar() != EOF)
+			;
+	}
 	if (!bytes || crypto_sha256(bytes, (size_t)st.st_size, &d) < 0) {
 		perror("sumfd");
 		return 1;

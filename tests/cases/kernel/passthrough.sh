@@ -5,10 +5,6 @@
 # given a hole (R1, C7); a killed worker's opens are its successor's.
 . "$(dirname "$0")/../../lib/common.sh"
 
-# It counts READ requests and waits 250 ms for the supervisor at most: not for a
-# build that is ten times slower.
-! sanitized || exit 77
-
 is_open() { [ "$(metric m open_images)" = "$1" ] && [ "$(metric m open_images_passthrough)" = "$2" ]; }
 # reads NAME: READ requests that reached the worker.
 reads() { echo $(($(metric m reads_stored_total) + $(metric m reads_waited_total))); }
@@ -180,21 +176,3 @@ same_bytes "$T/b" "$T/m/b"
 equal "$(reads)" "$before" "pages stay from one open to the next"
 equal "$(metric m opens_passthrough_total)" 0
 umount_fs m
-
-# ---- evicted, and nothing holds the file ----
-mkdir "$T/t.cache"
-mount -t tmpfs -o size=200M none "$T/t.cache"
-mount_fs t capacity=150M
-used() { df --output=used -B 1 "$T/t.cache" | tail -n 1; }
-empty=$(used)
-same_bytes "$T/c" "$T/t/c"
-durable_t() { head -c 1 "$T/t/c" > /dev/null; [ "$(metric t opens_passthrough_total)" -gt 0 ]; }
-eventually 10 durable_t
-exec 7< "$T/t/c"
-refused 'open' "$STAGEFS_BIN" evict "$T/t" c
-exec 7<&-
-eventually 10 "$STAGEFS_BIN" evict "$T/t" c
-gone() { [ "$(used)" -lt $((empty + 10000000)) ]; }
-eventually 10 gone
-umount_fs t
-eventually 20 umount "$T/t.cache"
