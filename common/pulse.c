@@ -29,7 +29,7 @@ struct slot { /* atomic, all */
 };
 
 static struct slot slots[SLOTS_MAX];
-static uint64_t limit_ns = LIMIT_NS;
+static uint64_t limit = LIMIT_NS; /* ns, atomic */
 static __thread struct slot *mine;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t at_end;
@@ -105,9 +105,14 @@ void pulse_expect_ns(uint64_t ns)
 		set(&s->due_ns, clock_mono_ns() + ns);
 }
 
+static uint64_t limit_ns(void)
+{
+	return __atomic_load_n(&limit, __ATOMIC_RELAXED);
+}
+
 void pulse_expect(void)
 {
-	pulse_expect_ns(limit_ns);
+	pulse_expect_ns(limit_ns());
 }
 
 void pulse_rest(void)
@@ -132,12 +137,12 @@ void pulse_lock_got(void)
 
 void pulse_set_limit(uint64_t ns)
 {
-	limit_ns = ns;
+	set(&limit, ns);
 }
 
 uint64_t pulse_round_ns(void)
 {
-	return limit_ns / 4;
+	return limit_ns() / 4;
 }
 
 bool pulse_find_stuck(struct pulse_stuck *ret)
@@ -150,7 +155,7 @@ bool pulse_find_stuck(struct pulse_stuck *ret)
 		int tid = __atomic_load_n(&s->tid, __ATOMIC_ACQUIRE);
 		uint64_t lock = __atomic_load_n(&s->lock_ns, __ATOMIC_RELAXED);
 		uint64_t due = __atomic_load_n(&s->due_ns, __ATOMIC_RELAXED);
-		bool on_lock = lock && lock + limit_ns < now;
+		bool on_lock = lock && lock + limit_ns() < now;
 		uint64_t ns, name[2];
 
 		if (tid <= 0 || !(on_lock || (due && due < now)))
