@@ -34,6 +34,7 @@ looked_at=$(stored small)
 equal "$(xattr m small state)" partial
 
 proxy _script '[]'
+proxy _down '{"seconds": 0.2}' # cuts those that are slow
 eventually 60 image_is m big complete
 equal "$(status_of m .reads.waited)" 0 "nobody read it"
 same_bytes "$T/big" "$T/m/big"
