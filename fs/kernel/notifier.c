@@ -90,9 +90,9 @@ void notifier_run(int fd, int fuse_fd)
 	ssize_t n;
 
 	/* Of what the worker has open nothing may outlive it here. */
-	if (dup2(fd, 0) < 0 || dup2(fuse_fd, 1) < 0 ||
-	    close_range(2, ~0u, 0) < 0)
+	if (dup2(fd, 0) < 0 || dup2(fuse_fd, 1) < 0)
 		_exit(1);
+	closefrom(2);
 	while ((n = recv(0, &m, sizeof(m), 0)) > 0)
 		/* ENOENT is the usual error: the kernel had not cached it. */
 		if (write(1, &m, (size_t)n) < 0 && errno == ENODEV)

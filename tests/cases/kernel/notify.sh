@@ -31,8 +31,11 @@ for t in os.listdir(f"/proc/{sys.argv[1]}/task"):
             assert libc.ptrace(SEIZE, int(t), 0, 0) == 0
             assert libc.ptrace(INTERRUPT, int(t), 0, 0) == 0
             os.waitpid(int(t), 0x40000000)
-while os.listdir(f"/proc/{sys.argv[1]}/task"):  # killed, they are ours to bury
-    os.waitpid(-1, 0x40000000)
+try:
+    while True:  # killed, they are ours to bury
+        os.waitpid(-1, 0x40000000)
+except ChildProcessError:
+    pass
 FREEZE
 	freezer=$!
 	PIDS+=($freezer)
