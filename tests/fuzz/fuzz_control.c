@@ -37,8 +37,10 @@ static size_t ask_raw(const uint8_t *line, size_t n, char *answer)
 	/* It may hang up before it has read all of too much. */
 	if (send(fd, line, n, MSG_NOSIGNAL) == (ssize_t)n)
 		(void)!send(fd, "\n", 1, MSG_NOSIGNAL);
-	while ((got = recv(fd, answer + all, ANSWER_MAX - 1 - all, 0)) > 0)
-		all += (size_t)got;
+	do { /* libFuzzer has a timer: EINTR */
+		got = recv(fd, answer + all, ANSWER_MAX - 1 - all, 0);
+		all += got > 0 ? (size_t)got : 0;
+	} while (got > 0 || (got < 0 && errno == EINTR));
 	close(fd);
 	answer[all] = '\0';
 	return all;
