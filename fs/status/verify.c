@@ -102,8 +102,12 @@ static int verify_one(struct verify *v, const struct version_info *info,
 	/* Of one that nobody wanted whole, it is missing as others are. */
 	if (v->bad && !(info->complete || info->wanted))
 		err_set(&why, ENODATA, "fetched again when it is read");
-	else if (v->bad && work_fetch(v->c, &info->ident, &why))
-		v->unrepaired = true;
+	else if (v->bad) {
+		/* It is mended also if nobody waits for that any more. */
+		(void)reader_fill(v->c->cfg->reader, &info->ident);
+		if (work_fetch(v->c, &info->ident, &why))
+			v->unrepaired = true;
+	}
 	r = client_send(v->c, json_pack("{s:{s:s,s:I,s:I,s:b,s:s}}",
 					"verified", "name", info->ident.name,
 					"blocks", (json_int_t)v->blocks, "bad",

@@ -51,7 +51,7 @@ static struct {
 static struct {
 	int error;	    /* how a prefetch ends */
 	bool hang;	    /* it does not, until it is cancelled */
-	atomic_uint started, cancelled;
+	atomic_uint started, cancelled, fills;
 	const struct prefetch_owner *owner;
 	void *ctx;
 	struct version_ident ident;
@@ -138,6 +138,14 @@ bool reader_active(struct reader *r, uint64_t id)
 	(void)r;
 	(void)id;
 	return false;
+}
+
+int reader_fill(struct reader *r, const struct version_ident *ident)
+{
+	(void)r;
+	(void)ident;
+	atomic_fetch_add(&fake.fills, 1);
+	return 0;
 }
 
 void reader_wants(struct reader *r, uint64_t id, struct reader_wants *ret)
@@ -242,6 +250,7 @@ static int set_up(void **state)
 	fake.hang = false;
 	atomic_store(&fake.started, 0);
 	atomic_store(&fake.cancelled, 0);
+	atomic_store(&fake.fills, 0);
 	cfg.listen_fd = t.listen_fd;
 	cfg.sources = t.sources;
 	cfg.cache = t.cache;

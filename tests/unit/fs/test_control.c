@@ -194,6 +194,8 @@ static void test_verify(void **state)
 	assert_non_null(strstr(e.text, "could not be fetched"));
 	assert_false(ask_bool(having(lines, "verified"), "repaired"));
 	json_decref(lines);
+	/* Both times a fill was begun, which does not need us. */
+	assert_int_equal(atomic_load(&fake.fills), 2);
 	assert_false(version_has(v, 0));
 	assert_true(version_has(v, 1));
 	version_put(v);
