@@ -14,11 +14,13 @@ knfsd_start()
 		> /etc/exports.d/stagefs.exports
 	cp "$TOP/packaging/share/nfs.conf" /etc/nfs.conf.d/stagefs.conf
 	sysctl -qp "$TOP/packaging/share/sysctl.conf"
-	modprobe -a nfsd nfsv3 nfsv4
-	mount -t nfsd nfsd /proc/fs/nfsd
-	rpcbind -w
 	exportfs -r
-	rpc.mountd 2> /dev/null # there is no udp6
+	if ! mountpoint -q /proc/fs/nfsd; then
+		modprobe -a nfsd nfsv3 nfsv4
+		mount -t nfsd nfsd /proc/fs/nfsd
+		rpcbind -w
+		rpc.mountd 2> /dev/null # there is no udp6
+	fi
 	rpc.nfsd
 	# No client was there before that could want its locks back.
 	echo Y > /proc/fs/nfsd/v4_end_grace

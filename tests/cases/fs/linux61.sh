@@ -7,7 +7,7 @@
 . "$TESTS/lib/uml.sh"
 
 [[ $(uname -r) = 6.1.* ]] || fail "this is Linux $(uname -r)"
-for c in fs/old_kernel fs/restart fs/upgrade fs/umount; do
+for c in ${CASES:-fs/old_kernel fs/upgrade fs/umount}; do
 	KILLS=4 ROUNDS=3 timeout 200 bash "$TESTS/cases/$c.sh" || fail "$c"
 	say "$c"
 done

@@ -12,7 +12,7 @@
 
 random_file "$T/stored" 4000000 stored
 random_file "$T/cold" 24000000 cold
-random_file "$T/later" 4000000 later
+random_file "$T/later" 20000000 later
 origin_start
 for i in stored cold later; do publish "$T/$i" $i; done
 
@@ -52,7 +52,6 @@ pause()
 		umount "$T/v$v"
 	done
 	knfsd_stop
-	umount /proc/fs/nfsd
 }
 
 mount_fs m
