@@ -54,19 +54,6 @@ cmp "$T/stored" - <&"$fd_v4_2"
 exec {fd_v3}<&- {fd_v4_2}<&-
 equal "$(status_of m .reads.failed)" 0
 
-# Another connection, as after an umount or a worker that was given up: handles
-# and what clients have mounted stay good. Over v4 a file has to be opened anew.
-exec 7< "$T/v3/stored"
-head -c 100000 <&7 | cmp - <(head -c 100000 "$T/stored")
-kill "$(supervisor_pid m)"
-gone() { ! mountpoint -q "$T/m" && [ -z "$(worker_pid m)$(supervisor_pid m)" ]; }
-eventually 20 gone
-(sleep 2; mount_fs m) &
-echo 3 > /proc/sys/vm/drop_caches
-same_bytes "$T/stored" "$T/v3/stored" # waits: the option mp
-same_bytes "$T/stored" "$T/v4.2/stored"
-cmp <(tail -c +100001 "$T/stored") - <&7
-exec 7<&-
 umount "$T/v3"
 umount "$T/v4.2"
 knfsd_stop
