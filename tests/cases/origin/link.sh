@@ -23,21 +23,21 @@ origin init > /dev/null
 publish "$T/a" a.img
 D=$(origin image show a.img --json | jq -r .image.digest)
 # sysfs shows the interfaces of the namespace that mounted it.
-ip netns exec "$A" "$ORIGIN_BIN" -C "$STORE" serve --listen 10.99.8.1:8420 --link wire=10M/s >> "$T/origin.log" 2>&1 &
+nsenter --net="/run/netns/$A" "$ORIGIN_BIN" -C "$STORE" serve --listen 10.99.8.1:8420 --link wire=10M/s >> "$T/origin.log" 2>&1 &
 PIDS+=($!)
-there() { ip netns exec "$B" curl -fsS "$@"; }
+there() { nsenter --net="/run/netns/$B" curl -fsS "$@"; }
 URL=http://10.99.8.1:8420
 eventually 20 there "$URL/healthz"
 metric() { there "$URL/metrics" | awk -v m="stagefs_origin_$1" '$1 == m { printf "%.0f\n", $2 }'; }
 
 # 7.5 MB/s of somebody else's, for as long as $T/talk is there.
-ip netns exec "$B" /usr/bin/python3 -c '
+nsenter --net="/run/netns/$B" /usr/bin/python3 -c '
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.bind(("10.99.8.2", 9))
 while True: s.recv(65536)' & PIDS+=($!)
 touch "$T/talk"
-ip netns exec "$A" /usr/bin/python3 -c '
+nsenter --net="/run/netns/$A" /usr/bin/python3 -c '
 import os, socket, sys, time
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.connect(("10.99.8.2", 9))

@@ -39,9 +39,9 @@ random_file "$T/a" 40000000 1
 origin init > /dev/null
 publish "$T/a" a.img
 D=$(origin image show a.img --json | jq -r .image.digest)
-ip netns exec "$A" "$ORIGIN_BIN" -C "$STORE" serve --listen 10.99.7.1:8420 >> "$T/origin.log" 2>&1 &
+nsenter --net="/run/netns/$A" "$ORIGIN_BIN" -C "$STORE" serve --listen 10.99.7.1:8420 >> "$T/origin.log" 2>&1 &
 PIDS+=($!)
-there() { ip netns exec "$B" curl -fsS "$@"; }
+there() { nsenter --net="/run/netns/$B" curl -fsS "$@"; }
 eventually 20 there http://10.99.7.1:8420/healthz
 
 backlog() { tc -n "$S" -s -j qdisc show dev line | jq '.[0].backlog'; }
