@@ -22,8 +22,9 @@ random_file "$T/a" 200000000 1
 origin init > /dev/null
 publish "$T/a" a.img
 D=$(origin image show a.img --json | jq -r .image.digest)
-# sysfs shows the interfaces of the namespace that mounted it.
-nsenter --net="/run/netns/$A" "$ORIGIN_BIN" -C "$STORE" serve --listen 10.99.8.1:8420 --link wire=10M/s >> "$T/origin.log" 2>&1 &
+# sysfs shows the interfaces of the namespace that mounted it; what else is
+# mounted by then is let go, or it could not be unmounted.
+ip netns exec "$A" bash -c 'umount -l -a -t fuse.stagefs; exec "$@"' - "$ORIGIN_BIN" -C "$STORE" serve --listen 10.99.8.1:8420 --link wire=10M/s >> "$T/origin.log" 2>&1 &
 PIDS+=($!)
 there() { nsenter --net="/run/netns/$B" curl -fsS "$@"; }
 URL=http://10.99.8.1:8420
