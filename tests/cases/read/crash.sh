@@ -44,6 +44,8 @@ db = sqlite3.connect(t + "/index/index.db")
 n = 0
 for id_, name, size, block, bits in db.execute(
         "SELECT id, name, size, block, bits FROM version WHERE NOT deleted"):
+    if not any(bits):
+        continue  # the row is there before the file (C2)
     with open("%s/m.cache/data/%d" % (t, id_), "rb") as f, \
             open(t + "/" + name, "rb") as source:
         for b in range((size + block - 1) // block):
