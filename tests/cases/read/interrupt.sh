@@ -11,7 +11,7 @@ random_file "$T/stored" 5000000 stored
 origin_start
 publish "$T/image" image
 publish "$T/stored" stored
-mount_fs m io-timeout=1h,fill-after=never
+mount_fs m io-timeout=1h,fill-after=never,look-ahead=1M
 same_bytes "$T/stored" "$T/m/stored"
 opens() { [ "$(status_of m '.counters[] | select(.name == "open_images").value')" = "$1" ]; }
 parked() { [ "$(status_of m .reads.parked)" = "$1" ]; }
@@ -21,7 +21,8 @@ n=0
 for signal in KILL TERM; do
 	for how in -d ''; do
 		kill -STOP "$ORIGIN_PID"
-		# Each at a place of its own: none finds it stored.
+		# Each at a place of its own, far from what others look ahead:
+		# none finds it stored.
 		n=$((n + 1))
 		"$TOOLS/preads" $how "$T/m/image" $(((n * 10 << 20) + 4096)) 4096 > /dev/null &
 		pid=$!
