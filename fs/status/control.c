@@ -185,11 +185,21 @@ static void *client_main(void *arg)
 
 /* ---- accepting --------------------------------------------------------- */
 
+static void set_free(struct client *c)
+{
+	LOCK_SCOPE(&c->control->lock);
+	c->used = c->over = false;
+}
+
+/* Not in use before it is closed: whoever ends all that are must not find a
+ * number that may be another file by then. */
 static void reap(struct client *c)
 {
+	int fd = c->fd;
+
 	pthread_join(c->thread, NULL);
-	close(c->fd);
-	c->used = c->over = false;
+	set_free(c);
+	close(fd);
 }
 
 /* A free place; those that are over are cleared up first. */
@@ -244,9 +254,8 @@ static void take_client(struct control *k)
 			     .uid = cred.uid, .used = true};
 	lock_give(&k->lock);
 	if (pthread_create(&c->thread, NULL, client_main, c)) {
-		c->used = false;
+		set_free(c);
 		refuse(fd);
-		return;
 	}
 }
 
