@@ -23,6 +23,7 @@ struct buf {
 	/* private */
 	unsigned refs;	   /* atomic */
 	struct buf_pool *pool;
+	struct buf *next; /* while it is free */
 };
 
 int buf_pool_new(uint64_t bytes, struct buf_pool **ret);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -116,6 +117,44 @@ static void test_sizes(void **state)
 	buf_pool_free(p);
 }
 
+static size_t resident_mib(void)
+{
+	FILE *f = fopen("/proc/self/statm", "re");
+	unsigned long all, pages = 0;
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%lu %lu", &all, &pages), 2);
+	fclose(f);
+	return pages / (MIB / 4096);
+}
+
+/* What was used in a busy moment goes back to the kernel after it. */
+static void test_idle_is_small(void **state)
+{
+	static const uint32_t size[] = {65536, MIB, 2 * MIB, 16 * MIB};
+	struct buf_pool *p = make(256 * MIB);
+	size_t begin = resident_mib();
+	struct buf *b[1024];
+
+	(void)state;
+	for (unsigned s = 0; s < sizeof(size) / sizeof(size[0]); s++) {
+		unsigned n = 64 * MIB / size[s];
+
+		for (unsigned i = 0; i < n; i++) {
+			b[i] = buf_get(p, size[s], true);
+			assert_non_null(b[i]);
+			memset(b[i]->data, 0x5a, size[s]);
+		}
+		assert_true(resident_mib() >= begin + 60);
+		for (unsigned i = 0; i < n; i++) {
+			assert_int_equal(b[i]->data[size[s] - 1], 0x5a);
+			buf_put(b[i]);
+		}
+		assert_true(resident_mib() <= begin + 30);
+	}
+	buf_pool_free(p);
+}
+
 static atomic_uint_least64_t most;
 
 static void *churn(void *arg)
@@ -160,6 +199,7 @@ int main(void)
 		cmocka_unit_test(test_one_always),
 		cmocka_unit_test(test_wake),
 		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_idle_is_small),
 		cmocka_unit_test(test_threads),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
