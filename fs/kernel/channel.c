@@ -169,9 +169,12 @@ ssize_t channel_read(struct channel *c, int fd, void *buf, size_t n)
 	if (c->replay)
 		return replay(c, buf, n);
 	got = taken_again(&c->taken, fd, buf, n);
-	if (got == 0)
-		got = c->repeats ? read(fd, buf, n)
-				 : taken_read(&c->taken, fd, buf, n);
+	if (got == 0 && c->repeats) {
+		taken_touch(buf, n);
+		got = read(fd, buf, n);
+	} else if (got == 0) {
+		got = taken_read(&c->taken, fd, buf, n);
+	}
 	if (got <= 0 || !header_of(buf, (size_t)got, &in))
 		return got;
 	last_unique = in.unique;

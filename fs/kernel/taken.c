@@ -253,6 +253,23 @@ ssize_t taken_again(struct taken *t, int fd, void *buf, size_t n)
 
 /* ---- taking ---------------------------------------------------------------- */
 
+#define PAGE_BYTES 4096u
+#define TOUCHED_BYTES (3 * PAGE_BYTES) /* the longest request, anywhere in it */
+
+/*
+ * To a page that is not there yet the kernel copies in a slower way, which a
+ * kill ends, and then it answers the request itself, with EIO (fs/fuse/dev.c,
+ * fuse_dev_do_read; mm/gup.c): a reader would see that of a worker that is
+ * killed as it starts.
+ */
+void taken_touch(void *buf, size_t n)
+{
+	volatile uint8_t *p = buf;
+
+	for (size_t i = 0; i < n && i < TOUCHED_BYTES; i += PAGE_BYTES)
+		p[i] = 0;
+}
+
 ssize_t taken_read(struct taken *t, int fd, void *buf, size_t n)
 {
 	struct session_landing *l = landing(t);
@@ -261,6 +278,7 @@ ssize_t taken_read(struct taken *t, int fd, void *buf, size_t n)
 
 	for (;;) {
 		clear(l);
+		taken_touch(l->msg, sizeof(l->msg));
 		got = read(fd, l->msg, n < sizeof(l->msg) ? n : sizeof(l->msg));
 		if (got <= 0)
 			return got;

@@ -37,6 +37,8 @@ void taken_done(struct taken *t);
  * bytes, else NULL. */
 const void *taken_init_request(const struct taken *t, size_t *ret_bytes);
 
+/* Before a read(2) of /dev/fuse into `buf`: its pages are there. */
+void taken_touch(void *buf, size_t n);
 /* As read(2). */
 ssize_t taken_read(struct taken *t, int fd, void *buf, size_t n);
 /* The next one that an earlier worker left; 0: none is left. */
