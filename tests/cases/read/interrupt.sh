@@ -17,16 +17,34 @@ opens() { [ "$(status_of m '.counters[] | select(.name == "open_images").value')
 parked() { [ "$(status_of m .reads.parked)" = "$1" ]; }
 eventually 10 opens 0
 
+# parks N SAYING: N reads wait; else what there is instead.
+parks()
+{
+	local i
+	for i in $(seq 200); do
+		! parked "$1" || return 0
+		sleep 0.05
+	done
+	status_of m '.reads' >&2
+	fail "$2: not $1 parked; readers: $(jobs -l | tr '\n' ';')"
+}
+# There is nothing of the image before: no read finds its bytes here.
+absent() { [ "$(xattr m image state)" = absent ]; }
+forget()
+{
+	"$STAGEFS_BIN" evict "$T/m" image > /dev/null 2>&1 || :
+	absent
+}
+
 n=0
 for signal in KILL TERM; do
 	for how in -d ''; do
+		eventually 20 forget
 		kill -STOP "$ORIGIN_PID"
-		# Each at a place of its own, far from what others look ahead:
-		# none finds it stored.
-		n=$((n + 1))
-		"$TOOLS/preads" $how "$T/m/image" $(((n * 10 << 20) + 4096)) 4096 > /dev/null &
+		n=$((n + 1)) # the kernel may have the pages of the last place
+		"$TOOLS/preads" $how "$T/m/image" $(((n * 10 << 20) + 4096)) 4096 > "$T/one" &
 		pid=$!
-		eventually 10 parked 1
+		parks 1 "$signal $how"
 		kill -$signal $pid
 		# The guard is for a hanging test only: io-timeout is an hour.
 		timeout 20 tail --pid=$pid -f /dev/null || fail "$signal: it is still there"
@@ -45,13 +63,14 @@ for signal in KILL TERM; do
 done
 
 # One of two readers of the same block: the other one gets it.
+eventually 20 forget
 kill -STOP "$ORIGIN_PID"
 at=$((52 << 20))
-"$TOOLS/preads" "$T/m/image" $at 4096 > "$T/one" &
+"$TOOLS/preads" -d "$T/m/image" $at 4096 > "$T/one" &
 one=$!
-"$TOOLS/preads" -o "$T/got" "$T/m/image" $((at + 524288)) 4096 > "$T/two" &
+"$TOOLS/preads" -d -o "$T/got" "$T/m/image" $((at + 524288)) 4096 > "$T/two" &
 two=$!
-eventually 10 parked 2
+parks 2 "two of one block"
 kill -KILL $one
 wait $one 2>/dev/null || :
 kill -CONT "$ORIGIN_PID"
