@@ -143,7 +143,7 @@ show stagefs list $images
 step "6. The plan: line3 needs the other image in ten seconds"
 show stagefs-origin -C $store plan add --server line3 --image "$second_name" --at "+10s"
 for _ in $(seq 300); do
-	stagefs-origin -C $store plan list --json | grep -q '"staged"' && break
+	stagefs-origin -C $store plan list --json | grep -q '"state": *"staged"' && break
 	sleep 0.1
 done
 show stagefs-origin -C $store plan list
