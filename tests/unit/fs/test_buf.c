@@ -132,7 +132,7 @@ static size_t resident_mib(void)
 static void test_idle_is_small(void **state)
 {
 	static const uint32_t size[] = {65536, MIB, 2 * MIB, 16 * MIB};
-	struct buf_pool *p = make(256 * MIB);
+	struct buf_pool *p;
 	size_t begin = resident_mib();
 	struct buf *b[1024];
 
@@ -140,6 +140,7 @@ static void test_idle_is_small(void **state)
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 	skip(); /* their shadow is resident too */
 #endif
+	p = make(256 * MIB);
 	for (unsigned s = 0; s < sizeof(size) / sizeof(size[0]); s++) {
 		unsigned n = 64 * MIB / size[s];
 
