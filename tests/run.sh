@@ -5,8 +5,14 @@
 #	sudo tests/run.sh [--long] [--only REGEX] [--build-only]
 #
 # --long runs the storms too (label "long"); --only runs the tests whose name
-# matches. Builds lie in build/{release,asan,tsan}. Ends with CTest's summaries
-# and one line "N passed, N failed".
+# matches. Builds lie in build/{release,asan,tsan}. All output of a test that
+# failed is shown as it happens; at the end once more, in short:
+#
+#	the slowest tests of each build
+#	--- unsteady: ..., --- FAILED: ...	their last lines
+#	unsteady: NAME (...; passed alone)	failed beside others, not alone
+#	FAILED: NAME (...)
+#	N passed, N failed, N skipped, N unsteady
 
 set -eu
 cd "$(dirname "$0")/.."
@@ -17,7 +23,7 @@ while [ $# -gt 0 ]; do
 	--long) long=1 ;;
 	--only) only=$2; shift ;;
 	--build-only) build_only=1 ;;
-	-h | --help) sed -n 's/^# \{0,1\}//; 3,10p' "$0"; exit 0 ;;
+	-h | --help) sed -n 's/^# \{0,1\}//; 3,16p' "$0"; exit 0 ;;
 	*) echo "run.sh: unknown option $1: see --help" >&2; exit 2 ;;
 	esac
 	shift
@@ -63,29 +69,32 @@ build tsan -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 -DSTAGEFS_SANITIZE=threa
 
 # ---- tests: everything on the release build; all but lint once more under
 # ASan+UBSan; units under TSan.
-status=0
-passed=0 failed=0
+#
+# More than there are processors at once: cases wait most of the time. A case
+# that failed is run once more, alone: tests/tools/results.py says which.
+builds=()
 run()
 {
-	local dir=$1 log
+	local name=$1 again
+	local results=$top/build/$name
 	shift
-	log=$top/build/$(basename "$dir").ctest.log
-	echo "=== $dir"
-	ctest --test-dir "$dir" --output-on-failure -j "$(nproc)" --timeout 600 \
-		${only:+-R "$only"} "$@" 2>&1 | tee "$log" | grep -vE '^ +Start |^[0-9]+/[0-9]+ Test .* Passed' || :
-	local bad
-	bad=$(sed -n 's/.*, \([0-9]*\) tests failed out of \([0-9]*\)$/\1 \2/p' "$log")
-	[ -n "$bad" ] || { [ -n "$only" ] || status=1; return 0; }
-	# shellcheck disable=SC2086
-	set -- $bad
-	failed=$((failed + $1)) passed=$((passed + $2 - $1))
-	[ "$1" = 0 ] || status=1
+	builds+=("$name")
+	rm -f "$results.xml" "$results.again.xml"
+	echo "=== build/$name"
+	ctest --test-dir "build/$name" --output-on-failure -j $(($(nproc) + 1)) \
+		--timeout 600 --output-junit "$results.xml" ${only:+-R "$only"} "$@" 2>&1 |
+		tee "$results.ctest.log" | grep -vE '^ +Start |^ *[0-9]+/[0-9]+ Test .* Passed' || :
+	again=$(/usr/bin/python3 tests/tools/results.py again "$results.xml") || return 0
+	[ -n "$again" ] || return 0
+	echo "=== build/$name, once more, alone"
+	ctest --test-dir "build/$name" --output-on-failure -j 1 \
+		--timeout 600 --output-junit "$results.again.xml" -R "^($again)\$" 2>&1 |
+		tee "$results.again.log" | grep -vE '^ +Start ' || :
 }
 skip='^long$'
 [ $long = 0 ] || skip='^$'
-run build/release -LE "$skip"
+run release -LE "$skip"
 # Storms have bounds of time that sanitizers cannot keep.
-run build/asan -L 'unit|fuzz|case' -LE '^long$'
-run build/tsan -L 'unit|tsan' -LE '^long$'
-echo "$passed passed, $failed failed"
-exit $status
+run asan -L 'unit|fuzz|case' -LE '^long$'
+run tsan -L 'unit|tsan' -LE '^long$'
+exec /usr/bin/python3 tests/tools/results.py end "$top/build" "${builds[@]}"

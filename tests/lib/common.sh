@@ -39,7 +39,7 @@ say() { printf '%s: %s\n' "$(basename "$0" .sh)" "$*"; }
 
 fail()
 {
-	say "FAILED: $*" >&2
+	say "FAILED: $*" | tee -a "$T/why" >&2
 	exit 1
 }
 
@@ -50,18 +50,16 @@ mounts_below()
 		sort -r
 }
 
-# Every process whose executable is one of ours and whose command line or
-# environment names $T.
+# Every process whose executable is one of ours and whose command line names
+# $T.
 processes_left()
 {
 	local p
-	for p in /proc/[0-9]*; do
+	for p in $(grep -laF -- "$T" /proc/[0-9]*/cmdline 2>/dev/null || :); do
+		p=${p%/cmdline}
 		case $(readlink "$p/exe" 2>/dev/null || :) in
-		"$STAGEFS_BUILD"/* | "$T"/*) ;;
-		*) continue ;;
+		"$STAGEFS_BUILD"/* | "$T"/*) echo "${p#/proc/}" ;;
 		esac
-		tr '\0' '\n' < "$p/cmdline" 2>/dev/null |
-			grep -qF "$T" && echo "${p#/proc/}"
 	done
 	return 0
 }
@@ -85,7 +83,9 @@ case_end()
 			{ kill -9 "$p"; case_left="$case_left process:$p"; }
 		wait "$p" 2>/dev/null
 	done
-	for _ in $(seq 50); do
+	# Who begins a namespace has a copy of each mount in it for a moment,
+	# on a loaded machine for seconds.
+	for _ in $(seq 300); do
 		left=$(processes_left)
 		[ -z "$left" ] && break
 		sleep 0.1
@@ -99,15 +99,16 @@ case_end()
 		cat "$T/umount.err" 2>/dev/null
 		status=1
 	fi
-	if ls "$SANITIZER_LOG"* > /dev/null 2>&1; then
-		say "FAILED: a sanitizer spoke:"
-		head -n 80 "$SANITIZER_LOG"*
-		status=1
-	fi
+	compgen -G "$SANITIZER_LOG*" > /dev/null && status=1
 	if [ "$status" != 0 ] && [ "$status" != 77 ]; then
 		for p in "$T"/*.log; do
 			[ -s "$p" ] && { echo "--- $(basename "$p")"; tail -n 40 "$p"; }
 		done
+		compgen -G "$SANITIZER_LOG*" > /dev/null && {
+			say "FAILED: a sanitizer spoke:"
+			head -n 80 "$SANITIZER_LOG"*
+		}
+		tail -n 5 "$T/why" 2>/dev/null # where one looks first
 	fi
 	mountpoint -q "$T" && umount "$T" # share.sh
 	rm -rf "$T"
@@ -115,7 +116,7 @@ case_end()
 }
 case_left=
 trap case_end EXIT
-trap 'echo "$0:$LINENO: $BASH_COMMAND: status $?" >&2' ERR
+trap 'echo "$0:$LINENO: $BASH_COMMAND: status $?" | tee -a "$T/why" >&2' ERR
 trap 'exit 130' INT TERM
 
 # ---- checks ---------------------------------------------------------------
@@ -125,10 +126,10 @@ trap 'exit 130' INT TERM
 # nothing else, and a loaded one gets four times as much.
 eventually()
 {
-	local end=$(($(date +%s) + 4 * $1))
+	local end=$((EPOCHSECONDS + 4 * $1))
 	shift
 	until "$@" > "$T/eventually.out" 2>&1; do
-		[ "$(date +%s)" -lt "$end" ] ||
+		[ "$EPOCHSECONDS" -lt "$end" ] ||
 			{ cat "$T/eventually.out" >&2; fail "never came true: $*"; }
 		sleep 0.05
 	done
