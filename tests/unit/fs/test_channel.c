@@ -1,151 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * test_channel.c - INIT kept, replayed, its reply swallowed, and what a worker
- * finds that follows one killed at any step (DESIGN.md section 7). The kernel
- * is a socket pair that keeps messages apart, as /dev/fuse does.
+ * test_channel.c - INIT kept, replayed, its reply swallowed, and the replies
+ * that libfuse does not know (DESIGN.md section 7).
  */
-#include <errno.h>
-#include <linux/fuse.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include "channel_kernel.h"
 
-#include <cmocka.h>
-
-#include "fs/kernel/channel.h"
 #include "fs/kernel/opens.h"
-#include "fs/kernel/point.h"
-#include "fs/supervisor/wire.h"
-
-#define RESENT (UINT64_C(1) << 63)
-#define INIT_EXT (1u << 30)
-#define INIT2_PASSTHROUGH (1u << 5)
-#define INIT2_HAS_RESEND (1u << 7)
-
-struct kernel_side {
-	struct session_area *area;
-	int ours, fd; /* the kernel's end, the channel's end */
-	bool old;     /* cannot repeat requests */
-};
-
-struct init_msg {
-	struct fuse_in_header in;
-	struct fuse_init_in init;
-};
-
-static int setup(void **state)
-{
-	struct kernel_side *k = calloc(1, sizeof(*k));
-	int pair[2];
-
-	k->area = calloc(1, sizeof(*k->area));
-	k->area->magic = SESSION_MAGIC;
-	k->area->layout = SESSION_LAYOUT;
-	k->area->started = 1;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair) < 0)
-		return -1;
-	k->ours = pair[0];
-	k->fd = pair[1];
-	*state = k;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct kernel_side *k = *state;
-
-	close(k->ours);
-	close(k->fd);
-	free(k->area);
-	free(k);
-	return 0;
-}
-
-static void kernel_sends(struct kernel_side *k, uint32_t opcode,
-			 uint64_t unique)
-{
-	struct init_msg m = {
-		.in = {.len = sizeof(m), .opcode = opcode, .unique = unique},
-		.init = {.major = 7,
-			 .minor = 40,
-			 .flags = INIT_EXT,
-			 .flags2 = k->old ? 0 : INIT2_HAS_RESEND}};
-
-	assert_int_equal(send(k->ours, &m, sizeof(m), 0), sizeof(m));
-}
-
-/* What the kernel got: its header; false if nothing is there. */
-static bool kernel_got(struct kernel_side *k, struct fuse_out_header *out)
-{
-	char buf[256];
-	ssize_t n = recv(k->ours, buf, sizeof(buf), MSG_DONTWAIT);
-
-	if (n < (ssize_t)sizeof(*out))
-		return false;
-	memcpy(out, buf, sizeof(*out));
-	return true;
-}
-
-static uint64_t take(struct channel *c, struct kernel_side *k,
-		     uint32_t opcode)
-{
-	struct init_msg m;
-	ssize_t n = channel_read(c, k->fd, &m, sizeof(m));
-
-	assert_int_equal(n, sizeof(m));
-	assert_int_equal(m.in.opcode, opcode);
-	return m.in.unique;
-}
-
-static ssize_t reply(struct channel *c, struct kernel_side *k,
-		     uint64_t unique)
-{
-	struct fuse_out_header out = {.unique = unique, .len = 24};
-	char body[8] = "12345678";
-	struct iovec iov[2] = {{&out, sizeof(out)}, {body, sizeof(body)}};
-
-	return channel_writev(c, k->fd, iov, 2);
-}
-
-static void next_worker(struct channel *c, struct kernel_side *k)
-{
-	k->area->started++;
-	assert_int_equal(channel_init(c, k->area, false), 0);
-}
-
-static void first_worker_keeps_init(void **state)
-{
-	struct kernel_side *k = *state;
-	struct fuse_out_header out;
-	struct channel c;
-
-	assert_int_equal(channel_init(&c, k->area, false), 0);
-	kernel_sends(k, FUSE_INIT, 2);
-	assert_int_equal(take(&c, k, FUSE_INIT), 2);
-	assert_int_equal(k->area->init_bytes, sizeof(struct init_msg));
-	assert_int_equal(k->area->init_answered, 0);
-	assert_int_equal(reply(&c, k, 2), 24);
-	assert_true(kernel_got(k, &out));
-	assert_int_equal(out.unique, 2);
-	assert_int_equal(k->area->init_answered, 1);
-
-	/* The first one has nothing to ask for again. */
-	channel_resume(&c, k->fd);
-	assert_false(kernel_got(k, &out));
-
-	kernel_sends(k, FUSE_LOOKUP, 4);
-	assert_int_equal(take(&c, k, FUSE_LOOKUP), 4);
-	assert_int_equal(reply(&c, k, 4), 24);
-	assert_true(kernel_got(k, &out));
-	assert_int_equal(out.unique, 4);
-}
 
 static void later_worker_replays_and_swallows(void **state)
 {
@@ -235,181 +95,6 @@ static void killed_before_it_was_kept(void **state)
 	assert_int_equal(out.unique, 2);
 }
 
-/* ---- a kernel that cannot repeat: taken.c ---------------------------------- */
-
-static void old_kernel(void **state, struct channel *c)
-{
-	struct kernel_side *k = *state;
-
-	k->old = true;
-	first_worker_keeps_init(state);
-	assert_int_equal(channel_init(c, k->area, false), 0);
-	take(c, k, FUSE_INIT);
-	reply(c, k, 2);
-	assert_false(c->repeats);
-}
-
-/* The next worker, up to where its threads start. */
-static void old_kernel_again(struct kernel_side *k, struct channel *c)
-{
-	struct fuse_out_header out;
-
-	channel_done(c);
-	next_worker(c, k);
-	take(c, k, FUSE_INIT);
-	reply(c, k, 2);
-	channel_resume(c, k->fd);
-	assert_true(kernel_got(k, &out)); /* of which it knows nothing */
-	assert_int_equal(out.error, 8);
-	assert_false(kernel_got(k, &out));
-}
-
-static void what_was_taken_comes_again(void **state)
-{
-	struct kernel_side *k = *state;
-	bool seen[3] = {false};
-	struct fuse_out_header out;
-	struct channel c;
-
-	old_kernel(state, &c);
-	for (unsigned i = 0; i < 4; i++) {
-		kernel_sends(k, FUSE_READ, 10 + 2 * i);
-		take(&c, k, FUSE_READ);
-	}
-	reply(&c, k, 16); /* one of four has its answer */
-	assert_true(kernel_got(k, &out));
-	/* These want none. */
-	kernel_sends(k, FUSE_FORGET, 30);
-	take(&c, k, FUSE_FORGET);
-	kernel_sends(k, FUSE_INTERRUPT, 11);
-	take(&c, k, FUSE_INTERRUPT);
-
-	for (int deaths = 0; deaths < 3; deaths++) {
-		old_kernel_again(k, &c);
-		kernel_sends(k, FUSE_GETATTR, 100 + 2 * (unsigned)deaths);
-		memset(seen, 0, sizeof(seen));
-		for (int i = 0; i < 3; i++)
-			seen[(take(&c, k, FUSE_READ) - 10) / 2] = true;
-		assert_true(seen[0] && seen[1] && seen[2]);
-		/* Then what the kernel has. */
-		take(&c, k, FUSE_GETATTR);
-		reply(&c, k, 100 + 2 * (unsigned)deaths);
-		assert_true(kernel_got(k, &out));
-	}
-	for (unsigned i = 0; i < 3; i++) {
-		reply(&c, k, 10 + 2 * i);
-		assert_true(kernel_got(k, &out));
-	}
-	old_kernel_again(k, &c);
-	kernel_sends(k, FUSE_GETATTR, 200);
-	take(&c, k, FUSE_GETATTR);
-	channel_done(&c);
-}
-
-/* An OPEN whose answer is written by number, before the others come again. */
-static void an_open_answered_on_the_way(void **state)
-{
-	const struct open_answer a = {.fh = 1};
-	struct kernel_side *k = *state;
-	struct fuse_out_header out;
-	struct channel c;
-
-	old_kernel(state, &c);
-	kernel_sends(k, FUSE_OPEN, 10);
-	take(&c, k, FUSE_OPEN);
-	old_kernel_again(k, &c);
-	assert_int_equal(channel_answer_open(&c, k->fd, 10, &a), 0);
-	assert_true(kernel_got(k, &out));
-	kernel_sends(k, FUSE_GETATTR, 12);
-	take(&c, k, FUSE_GETATTR);
-	channel_done(&c);
-}
-
-static void more_than_there_is_room_for(void **state)
-{
-	struct kernel_side *k = *state;
-	struct fuse_out_header out;
-	char buf[1024] = {0};
-	struct channel c;
-	const struct fuse_in_header in = {
-		.len = sizeof(buf), .opcode = FUSE_SETXATTR, .unique = 10};
-
-	/* A long one cannot be done again. */
-	old_kernel(state, &c);
-	memcpy(buf, &in, sizeof(in));
-	assert_int_equal(send(k->ours, buf, sizeof(buf), 0), sizeof(buf));
-	assert_int_equal(channel_read(&c, k->fd, buf, sizeof(buf)),
-			 sizeof(buf));
-	old_kernel_again(k, &c);
-	kernel_sends(k, FUSE_GETATTR, 12);
-	take(&c, k, FUSE_GETATTR);
-	assert_true(kernel_got(k, &out));
-	assert_true(out.unique == 10);
-	assert_int_equal(out.error, -EIO);
-
-	/* A full table: no request waits that would be lost. */
-	for (unsigned i = 0; i < SESSION_TAKEN_MAX; i++)
-		if (!k->area->taken[i].unique)
-			k->area->taken[i].unique = 1000000;
-	kernel_sends(k, FUSE_READ, 14);
-	kernel_sends(k, FUSE_FORGET, 16);
-	take(&c, k, FUSE_FORGET);
-	assert_true(kernel_got(k, &out));
-	assert_true(out.unique == 14);
-	assert_int_equal(out.error, -ETIMEDOUT);
-	channel_done(&c);
-}
-
-/* ---- killed at each step ---- */
-
-static jmp_buf killed;
-static const char *kill_at;
-
-static void killer(const char *name)
-{
-	if (kill_at && strcmp(name, kill_at) == 0) {
-		kill_at = NULL;
-		longjmp(killed, 1);
-	}
-}
-
-static void killed_while_taking(void **state)
-{
-	static const char *const step[] = {"taken.landed", "taken.filled",
-					   "taken.kept", "taken.answered"};
-	struct kernel_side *k = *state;
-	struct fuse_out_header out;
-	struct channel c;
-
-	old_kernel(state, &c);
-	kernel_test_point = killer;
-	for (unsigned i = 0; i < sizeof(step) / sizeof(*step); i++) {
-		uint64_t unique = 10 + 2 * i;
-
-		kill_at = step[i];
-		kernel_sends(k, FUSE_READ, unique);
-		if (setjmp(killed) == 0) {
-			take(&c, k, FUSE_READ);
-			reply(&c, k, unique);
-			fail_msg("%s was not passed", step[i]);
-		}
-		while (kernel_got(k, &out))
-			;
-		old_kernel_again(k, &c);
-		/* Once, and not again. */
-		assert_true(take(&c, k, FUSE_READ) == unique);
-		reply(&c, k, unique);
-		assert_true(kernel_got(k, &out));
-		old_kernel_again(k, &c);
-		kernel_sends(k, FUSE_GETATTR, 100 + 2 * i);
-		take(&c, k, FUSE_GETATTR);
-		reply(&c, k, 100 + 2 * i);
-		assert_true(kernel_got(k, &out));
-	}
-	kernel_test_point = NULL;
-	channel_done(&c);
-}
-
 /* ---- passthrough: bits that this libfuse may not know -------------------- */
 
 /* INIT as a kernel with or without passthrough sends it. */
@@ -432,7 +117,8 @@ static void init_answered(struct channel *c, struct kernel_side *k,
 {
 	struct fuse_out_header out = {.unique = 2,
 				      .len = (uint32_t)(sizeof(out) + n)};
-	struct iovec iov[2] = {{&out, sizeof(out)}, {(void *)(uintptr_t)body, n}};
+	struct iovec iov[2] = {{&out, sizeof(out)},
+			       {(void *)(uintptr_t)body, n}};
 	uint8_t got[256];
 
 	take(c, k, FUSE_INIT);
@@ -617,8 +303,6 @@ static void a_strange_area_is_refused(void **state)
 	assert_int_equal(channel_init(&c, k->area, false), -EPROTO);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -634,10 +318,6 @@ int main(void)
 		T(answers_to_open),
 		T(the_number_of_the_last_request),
 		T(a_strange_area_is_refused),
-		T(what_was_taken_comes_again),
-		T(an_open_answered_on_the_way),
-		T(more_than_there_is_room_for),
-		T(killed_while_taking),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
