@@ -106,7 +106,8 @@ int sign_public_save(const char *path, const struct sign_public *k,
 
 /* Reads the file and lets `read` find its kind of key in it. */
 static int load(const char *path, const char *what,
-		EVP_PKEY *(*read)(BIO *, EVP_PKEY **, pem_password_cb *, void *),
+		EVP_PKEY *(*read)(BIO *, EVP_PKEY **, pem_password_cb *,
+				  void *),
 		EVP_PKEY **ret, struct err *e)
 {
 	CLEAN(cleanup_bio) BIO *bio = NULL;

@@ -114,7 +114,7 @@ void cond_wake_all(struct wait_cond *c)
 	pthread_cond_broadcast(&c->cond);
 }
 
-/* The lock stays on the level stack: the thread takes nothing while it waits. */
+/* The lock stays on the level stack: who waits takes nothing. */
 void cond_wait(struct wait_cond *c, struct lock *l)
 {
 	lock_assert_held(l);

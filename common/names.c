@@ -125,7 +125,8 @@ int name_check_server(const char *name, struct err *e)
 			       "server name '%.40s...' is longer than %d bytes",
 			       name, STAGEFS_SERVER_NAME_MAX_BYTES);
 	for (size_t i = 0; i < n; i++)
-		if (!ascii_alnum(name[i]) && (i == 0 || !strchr("-_.", name[i])))
+		if (!ascii_alnum(name[i]) &&
+		    (i == 0 || !strchr("-_.", name[i])))
 			return err_set(e, EINVAL,
 				       "server name '%s': use letters, digits, "
 				       "'-', '_' and '.', and start with a "

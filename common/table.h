@@ -6,7 +6,9 @@
  *	static const struct table_column cols[] = {
  *		{"NAME", "image name", TABLE_TEXT, true},
  *		{"SIZE", "size", TABLE_SIZE, true}, {0}};
- *	table_new(cols, &opt, &t); row = table_row(t); table_u64(t, row, SIZE, n);
+ *	table_new(cols, &opt, &t);
+ *	row = table_row(t);
+ *	table_u64(t, row, SIZE, n);
  *
  * In a table a size is "1.5G" (with --bytes: a number), a time is local with
  * its zone; in JSON a size is a number of bytes, a time is RFC 3339 with its

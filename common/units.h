@@ -3,8 +3,8 @@
  * units.h - sizes, rates and spans of time as people write them.
  *
  * Sizes: "500G", "1.5T", "64k", "123" (bytes). K M G T P E, with or without "B"
- * or "iB", are powers of 1024 as in lsblk, df -h and dd. Rates: a size with "/s"
- * ("200M/s"), or bits with "bit/s"/"bps" as network people write them
+ * or "iB", are powers of 1024 as in lsblk, df -h and dd. Rates: a size with
+ * "/s" ("200M/s"), or bits with "bit/s"/"bps" as network people write them
  * ("10Gbit/s" is 10^10 bits: decimal), or "unlimited". Spans: "30s", "5m",
  * "2h", "1d", "500ms", "90" (seconds), "1h30m".
  *

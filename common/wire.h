@@ -72,7 +72,8 @@ struct wire_catalog {
 	size_t n_removed;
 };
 
-int wire_catalog_encode(const struct wire_catalog *c, char **ret, size_t *ret_n);
+int wire_catalog_encode(const struct wire_catalog *c, char **ret,
+			size_t *ret_n);
 int wire_catalog_decode(const char *json, size_t n, struct wire_catalog *ret,
 			struct err *e);
 void wire_catalog_free(struct wire_catalog *c);
@@ -136,7 +137,7 @@ const char *wire_report_state_name(enum wire_report_state s);
 struct wire_report {
 	uint64_t number;
 	enum wire_report_state state;
-	uint64_t stored_bytes; /* prefetch: verified and stored; reclaim: freed */
+	uint64_t stored_bytes; /* prefetch: verified, stored; reclaim: freed */
 	uint64_t size_bytes;
 	char message[513]; /* why it failed, or "" */
 };

@@ -76,7 +76,8 @@ int wire_descriptor_encode(const struct wire_descriptor *d, char **ret,
 {
 	json_t *o = wire_head(KIND), *images, *gone;
 	bool ok = put_text(o, "store", d->store) &&
-		  put_text(o, "name", d->name) && put_text(o, "boot", d->boot) &&
+		  put_text(o, "name", d->name) &&
+		  put_text(o, "boot", d->boot) &&
 		  put_text(o, "version", d->version) &&
 		  put_text(o, "time_zone", d->time_zone) && put_figures(o, d);
 

@@ -127,7 +127,7 @@ static int add_narrow(scmp_filter_ctx f)
 		SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)getpid());
 	int r = 0;
 
-	for (size_t i = 0; !r && i < sizeof(narrows) / sizeof(narrows[0]); i++) {
+	for (size_t i = 0; !r && i < sizeof(narrows) / sizeof(*narrows); i++) {
 		const struct narrow *n = &narrows[i];
 		const struct scmp_arg_cmp c = SCMP_CMP64(
 			n->argument, SCMP_CMP_MASKED_EQ, n->mask, n->value);

@@ -118,7 +118,7 @@ int cage_files(const char *cache, const char *ca)
 	return r < 0 ? r : version;
 }
 
-/* ---- before the mount ------------------------------------------------------- */
+/* ---- before the mount ---------------------------------------------------- */
 
 /* Is `folder`, or what it is a link to, `point` or above it? */
 static bool above(const struct stat *folder, const char *point)

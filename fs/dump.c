@@ -44,7 +44,7 @@ static unsigned n_figures;
 static unsigned told; /* atomic: threads that have told their part */
 static int tasks = -1; /* /proc/self/task */
 
-/* ---- in the worker -------------------------------------------------------- */
+/* ---- in the worker ------------------------------------------------------- */
 
 static void put(const char *text)
 {
@@ -164,7 +164,7 @@ void dump_figure(const char *name, const uint64_t *value)
 	n_figures++;
 }
 
-/* ---- from outside ----------------------------------------------------------- */
+/* ---- from outside -------------------------------------------------------- */
 
 static const char *first_line(int dir, const char *tid, const char *name,
 			      char out[256])

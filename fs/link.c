@@ -94,7 +94,7 @@ int link_upgrade(struct link *l, struct err *e)
 	return err_set(e, ETIMEDOUT, "the supervisor does not answer");
 }
 
-/* ---- the thread -------------------------------------------------------------- */
+/* ---- the thread ---------------------------------------------------------- */
 
 static void note_end(struct link *l, enum link_end end)
 {
@@ -202,7 +202,7 @@ static void *listen_to_it(void *arg)
 	}
 }
 
-/* ---- life ---------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------- */
 
 int link_new(const struct link_config *cfg, struct link **ret)
 {

@@ -26,7 +26,7 @@ enum fs_lock_level {
 	LOCK_CATALOG = 40,   /* catalog: the tree */
 	LOCK_CACHE = 50,     /* cache: table of versions, space, order */
 	LOCK_VERSION = 52,   /* one version: bitmap, flags */
-	LOCK_CACHE_DB = 54,  /* cache: the SQLite handle's owner (see cache.c) */
+	LOCK_CACHE_DB = 54,  /* cache: who has the SQLite handle (cache.c) */
 	LOCK_FETCH = 60,     /* fetch: queues of windows, slots */
 	LOCK_SOURCES = 62,   /* sources: health and back-off */
 	LOCK_BUFS = 64,      /* buffer pool */

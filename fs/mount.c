@@ -38,7 +38,7 @@ static const char usage[] =
 	"  -h, --help         show this\n"
 	"  -V, --version      show the version\n";
 
-/* ---- arguments -------------------------------------------------------------- */
+/* ---- arguments ----------------------------------------------------------- */
 
 static int join(char **all, const char *more, struct err *e)
 {
@@ -122,7 +122,7 @@ static int parse(struct mount_call *c, int argc, char **argv, struct err *e)
 	return c->text ? 0 : join(&c->text, "", e);
 }
 
-/* ---- checks ------------------------------------------------------------------- */
+/* ---- checks -------------------------------------------------------------- */
 
 /* Type of what is mounted there last; the mount itself is not asked. */
 static bool find_mount(const char *point, char type[64])
@@ -217,7 +217,7 @@ static int check(struct mount_call *c, struct err *e)
 	return 0;
 }
 
-/* ---- the whole ---------------------------------------------------------------- */
+/* ---- the whole ----------------------------------------------------------- */
 
 static int run(struct mount_call *c, int argc, char **argv, struct err *e)
 {

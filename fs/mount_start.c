@@ -35,7 +35,7 @@
 #define STATE_MAX_BYTES 512
 #define OFFER_AGAIN_MS 20
 
-/* ---- descriptors ----------------------------------------------------------------- */
+/* ---- descriptors --------------------------------------------------------- */
 
 /* Nothing of who started us stays open, and nothing else gets our numbers. */
 static int reserve_fds(void)
@@ -160,7 +160,7 @@ static int open_all(const struct mount_call *c, char state[STATE_MAX_BYTES],
 	return 0;
 }
 
-/* ---- the supervisor ----------------------------------------------------------- */
+/* ---- the supervisor ------------------------------------------------------ */
 
 /* Beside this program (a build), else where it is installed. */
 static void find_programs(char self[PATH_MAX], char supervisor[PATH_MAX])

@@ -295,9 +295,9 @@ static void set_defaults(struct mount_options *m)
 	*m = (struct mount_options){
 		.cache = OPTIONS_CACHE_DEFAULT,
 		.min_free_bytes = OPTIONS_MIN_FREE_AUTO,
-		/* `file` of Debian 12 reads 7 MiB of a file's beginning and 7 of
-		 * its end, the kernel some more, in whole blocks: 17 MiB for
-		 * one look. */
+		/* `file` of Debian 12 reads 7 MiB of a file's beginning and 7
+		 * of its end, the kernel some more, in whole blocks: 17 MiB
+		 * for one look. */
 		.fill_after_bytes = 32 * MIB,
 		.look_ahead_bytes = 32 * MIB,
 		.memory_bytes = 256 * MIB,

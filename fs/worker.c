@@ -34,7 +34,7 @@
 /* A start or an end that takes longer is a hang. */
 #define STEP_MAX_NS (300 * NS_PER_S)
 
-/* ---- what the supervisor asks --------------------------------------------- */
+/* ---- what the supervisor asks -------------------------------------------- */
 
 /* One thread that hangs is enough: sooner or later all wait for it. One whose
  * disk is slow may look like it, and so may those that wait for it. */

@@ -87,8 +87,9 @@ int worker_first_contact(struct worker *w, struct err *e)
 	if (r == -EKEYREJECTED)
 		return err_prefix(e, -r,
 				  "cache %s is of another origin (give another "
-				  "cache=), or the origin has a new key (remove "
-				  "key.pub and catalog there to trust it)",
+				  "cache=), or the origin has a new key "
+				  "(remove key.pub and catalog there to trust "
+				  "it)",
 				  w->o.cache);
 	if (r == -EXDEV && !first)
 		return err_prefix(e, -r,

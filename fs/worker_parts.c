@@ -298,7 +298,7 @@ int worker_bring_up(struct worker *w, struct err *e)
 	return r < 0 ? r : open_control(w, e);
 }
 
-/* ---- the end ---------------------------------------------------------------- */
+/* ---- the end ------------------------------------------------------------- */
 
 /*
  * Against the order of bring_up: first those that ask, so that nobody is left

@@ -4,7 +4,8 @@
  * or make the step fail. NULL in production.
  *
  * The hook returns 0, or -errno that the step then fails with. It is called
- * with no lock held, on whatever thread gets there. The names are the steps of internal.h's invariants:
+ * with no lock held, on whatever thread gets there. The names are the steps of
+ * internal.h's invariants:
  *
  *	row.add row.added file.create file.created
  *	store.write store.written

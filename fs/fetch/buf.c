@@ -70,7 +70,7 @@ void buf_pool_on_room(struct buf_pool *p, void (*wake)(void *ctx), void *ctx)
 	p->ctx = ctx;
 }
 
-/* ---- spares ----------------------------------------------------------------- */
+/* ---- spares -------------------------------------------------------------- */
 
 static struct buf *take_spare_locked(struct buf_pool *p, uint32_t size)
 {
@@ -112,7 +112,7 @@ static struct buf *keep_locked(struct buf_pool *p, struct buf *b)
 	return trim_locked(p);
 }
 
-/* ---- new ones --------------------------------------------------------------- */
+/* ---- new ones ------------------------------------------------------------ */
 
 static uint8_t *map(size_t size)
 {

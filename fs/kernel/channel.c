@@ -222,7 +222,8 @@ static ssize_t send_init(struct channel *c, int fd, struct iovec *iov, int n)
 	uint8_t reply[INIT_REPLY_MAX_BYTES];
 	size_t bytes = total(iov, n), at = 0;
 
-	if (!c->passthrough || !kernel_has(c->session, INIT2_PASSTHROUGH) || bytes > sizeof(reply))
+	if (!c->passthrough || !kernel_has(c->session, INIT2_PASSTHROUGH) ||
+	    bytes > sizeof(reply))
 		return writev(fd, iov, n);
 	for (int i = 0; i < n; at += iov[i++].iov_len)
 		memcpy(reply + at, iov[i].iov_base, iov[i].iov_len);
@@ -290,7 +291,7 @@ int channel_answer_open(struct channel *c, int fd, uint64_t unique,
 	return r;
 }
 
-/* ---- after a restart ------------------------------------------------------ */
+/* ---- after a restart ----------------------------------------------------- */
 
 static int notify(int fd, int32_t code)
 {

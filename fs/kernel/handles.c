@@ -249,7 +249,7 @@ void handles_answer_again(struct handles *t,
 	opens_answer_again(&t->opens, write, ctx);
 }
 
-/* ---- opens ---------------------------------------------------------------- */
+/* ---- opens --------------------------------------------------------------- */
 
 /* No lock held. 0: cached mode. */
 static uint32_t choose_backing(struct handles *t, struct entry *e)
@@ -356,7 +356,7 @@ void handles_close(struct handles *t, uint64_t fh)
 	end_entry(t, gone);
 }
 
-/* ---- requests on open files ------------------------------------------------ */
+/* ---- requests on open files ---------------------------------------------- */
 
 /* Not in the table: goes with the request. */
 static int open_stray_locked(struct handles *t, uint64_t id,

@@ -150,7 +150,7 @@ void kernel_pages_bad(struct kernel *k, uint64_t id)
 	notify_inode(k->notify, id, true);
 }
 
-/* ---- life ----------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------- */
 
 static int make_handles(struct kernel *k)
 {
@@ -179,8 +179,9 @@ int kernel_new(const struct kernel_config *cfg, struct kernel **ret,
 	cond_init(&k->parked_none);
 	r = channel_init(&k->channel, cfg->session, cfg->passthrough);
 	if (r < 0) {
-		err_set(e, -r, r == -EPROTO ? "the session area is of another version"
-					    : "out of memory");
+		err_set(e, -r,
+			r == -EPROTO ? "the session area is of another version"
+				     : "out of memory");
 		goto fail;
 	}
 	r = backing_new(cfg->link, cfg->session, &k->backing);

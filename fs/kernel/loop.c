@@ -67,7 +67,7 @@ int loop_new(struct fuse_session *session, unsigned n_threads,
 
 	if (!l)
 		return -ENOMEM;
-	sigaction(WAKE_SIGNAL, &wake, NULL); /* fails for wrong arguments only */
+	sigaction(WAKE_SIGNAL, &wake, NULL); /* right arguments: no error */
 	l->session = session;
 	l->n = n_threads;
 	lock_init(&l->lock, LOCK_LOOP);

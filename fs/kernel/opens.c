@@ -188,7 +188,7 @@ void opens_answered(struct opens *o, uint64_t fh)
 	uint64_t generation = fh >> SESSION_OPENS_BITS;
 	uint64_t word = make_word(generation, ANSWERING);
 
-	/* The file may have been closed meanwhile, and the slot be another's. */
+	/* The file may be closed by now, and the slot another's. */
 	__atomic_compare_exchange_n(&x->word, &word,
 				    make_word(generation, OPEN), false,
 				    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);

@@ -263,7 +263,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	park(req, h, offset, (uint32_t)size);
 }
 
-/* ---- the end -------------------------------------------------------------- */
+/* ---- the end ------------------------------------------------------------- */
 
 /* One that has not been cancelled yet, with a reference. */
 static struct parked *next_locked(struct kernel *k)

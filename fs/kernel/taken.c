@@ -53,7 +53,7 @@ static bool has_answer(uint32_t opcode)
 	       opcode != FUSE_INTERRUPT && opcode != FUSE_NOTIFY_REPLY;
 }
 
-/* ---- landing places ------------------------------------------------------- */
+/* ---- landing places ------------------------------------------------------ */
 
 /* The length of what has landed there; 0: nothing. */
 static uint32_t *landed(struct session_landing *l)
@@ -80,7 +80,7 @@ static void clear(struct session_landing *l)
 	__atomic_store_n(landed(l), 0, __ATOMIC_RELEASE);
 }
 
-/* ---- the table ------------------------------------------------------------ */
+/* ---- the table ----------------------------------------------------------- */
 
 static struct session_taken *place(struct taken *t, uint64_t unique, unsigned i)
 {
@@ -158,7 +158,7 @@ static void refuse(struct taken *t, int fd, uint64_t unique, int error)
 	taken_answered(t, unique);
 }
 
-/* ---- what an earlier worker has left --------------------------------------- */
+/* ---- what an earlier worker has left ------------------------------------- */
 
 static void collect_landed(struct taken *t)
 {
@@ -251,7 +251,7 @@ ssize_t taken_again(struct taken *t, int fd, void *buf, size_t n)
 	return 0;
 }
 
-/* ---- taking ---------------------------------------------------------------- */
+/* ---- taking -------------------------------------------------------------- */
 
 #define PAGE_BYTES 4096u
 #define TOUCHED_BYTES (3 * PAGE_BYTES) /* the longest request, anywhere in it */
@@ -284,8 +284,9 @@ ssize_t taken_read(struct taken *t, int fd, void *buf, size_t n)
 			return got;
 		kernel_point("taken.landed");
 		memcpy(buf, l->msg, (size_t)got);
+		/* INIT is kept by the channel; until then it lies here. */
 		if (!header_of(l, &in) || in.opcode == FUSE_INIT)
-			return got; /* the channel keeps it; until then it lies here */
+			return got;
 		if (!has_answer(in.opcode) || keep(t, l->msg, &in))
 			break;
 		refuse(t, fd, in.unique, ETIMEDOUT);

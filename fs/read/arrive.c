@@ -74,9 +74,9 @@ static void arrive_lost(void *ctx, uint64_t block, int error)
 	if (say)
 		log_err("read", "%s: block %llu: %s",
 			version_ident(s->v)->name, (unsigned long long)block,
-			error == -ENOENT
-				? "the origin does not have this version any more"
-				: "no source has right bytes");
+			error == -ENOENT ? "the origin does not have this "
+					   "version any more"
+					 : "no source has right bytes");
 	park_answer(failed);
 }
 

@@ -116,7 +116,8 @@ static bool park(struct wait *w)
 	lock_take(&s->lock);
 	collect_locked(s, w);
 	if (w->tries == 0)
-		moved = stream_note_read_locked(s, w->offset, w->size, w->missing > 0);
+		moved = stream_note_read_locked(s, w->offset, w->size,
+						w->missing > 0);
 	waits = must_wait(w);
 	if (waits && just_timed_out_locked(s, now)) {
 		w->error = -ETIMEDOUT;

@@ -351,7 +351,7 @@ void reader_free(struct reader *r)
 	free(r);
 }
 
-/* ---- opens ---------------------------------------------------------------- */
+/* ---- opens --------------------------------------------------------------- */
 
 static struct stream *stream_make(struct reader *r, struct version *v)
 {

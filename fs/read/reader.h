@@ -100,7 +100,7 @@ int reader_prefetch(struct reader *r, const struct version_ident *ident,
  * valid until `end`. */
 void reader_prefetch_cancel(struct reader *r, struct prefetch *p);
 
-/* ---- fills ---------------------------------------------------------------- */
+/* ---- fills --------------------------------------------------------------- */
 
 /* Fetches all that is missing of a version, for nobody in particular, as if
  * it had been read enough (R7): what a scrub found bad, for one. */

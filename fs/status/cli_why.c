@@ -142,7 +142,8 @@ static void say_room(const json_t *o)
 	printf("  there is no room: it needs %s more, free are %s and %s can "
 	       "be evicted of a capacity of %s; it is read without being "
 	       "stored\n", units_size(missing, need), size_of(o, "free", room),
-	       size_of(o, "evictable_bytes", more), size_of(o, "capacity", cap));
+	       size_of(o, "evictable_bytes", more),
+	       size_of(o, "capacity", cap));
 }
 
 static void say_eviction(const json_t *o)

@@ -85,7 +85,8 @@ void mount_tune(const struct supervisor *s)
 		say("%s: %s: reads will be smaller", path, strerror(errno));
 	/* What INIT says counts up to max_user_bgreq if it comes from one who
 	 * is not root: few, with little memory. If that is mounted. */
-	n = snprintf(path, sizeof(path), "/sys/fs/fuse/connections/%u/", s->dev);
+	n = snprintf(path, sizeof(path), "/sys/fs/fuse/connections/%u/",
+		     s->dev);
 	strcpy(path + n, "max_background");
 	put(path, BACKGROUND_MAX);
 	strcpy(path + n, "congestion_threshold");

@@ -70,7 +70,7 @@ static void start(struct supervisor *s)
 		enter(s, WAITING, 1000); /* no memory: there will be */
 }
 
-/* ---- deaths ---------------------------------------------------------------- */
+/* ---- deaths -------------------------------------------------------------- */
 
 static bool too_many(struct supervisor *s)
 {
@@ -93,7 +93,7 @@ static int64_t back_off(struct supervisor *s)
 	return s->quick ? 25LL << s->quick : 0;
 }
 
-/* ---- what may happen --------------------------------------------------------- */
+/* ---- what may happen ----------------------------------------------------- */
 
 static void worker_spoke(struct supervisor *s)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* image.c - `image list` and `image remove`; the others have their own files. */
+/* image.c - `image list` and `image remove`; the others have own files. */
 #include "origin/cli/image.h"
 
 #include <stdio.h>

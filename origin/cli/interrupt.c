@@ -12,8 +12,10 @@ static void on_signal(int number)
 const volatile sig_atomic_t *interrupt_arm(void)
 {
 	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
-	struct sigaction old, act = {.sa_handler = on_signal,
-				     .sa_flags = (int)(SA_RESTART | SA_RESETHAND)};
+	const struct sigaction act = {
+		.sa_handler = on_signal,
+		.sa_flags = (int)(SA_RESTART | SA_RESETHAND)};
+	struct sigaction old;
 
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 		/* Under nohup it stays ignored. */

@@ -90,7 +90,8 @@ static int find_published(struct db *db, const char *name, struct target *ret,
 	if (r)
 		return r;
 	if (n.is_dir)
-		return err_set(e, EISDIR, "%s is a folder: name an image", name);
+		return err_set(e, EISDIR, "%s is a folder: name an image",
+			       name);
 	ret->id = n.id;
 	ret->size_bytes = n.size_bytes;
 	ret->digest = n.digest;

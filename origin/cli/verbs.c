@@ -11,7 +11,8 @@
 
 const struct cli_option origin_options[] = {
 	{"store", 'C', "DIR",
-	 "the store's folder (default: $STAGEFS_STORE, else " DEFAULT_STORE ")"},
+	 "the store's folder (default: $STAGEFS_STORE, else " DEFAULT_STORE
+	 ")"},
 	{0},
 };
 

@@ -214,8 +214,8 @@ static int mark_removed(struct db *db, int64_t entry, int64_t now_s,
 		r = db_run(db, e, "UPDATE plan SET removed_s=? WHERE entry=?",
 			   "ii", now_s, entry);
 	if (!r)
-		r = origindb_log(db, e, now_s, "unplanned", p.server, 0, p.image,
-				 "entry %lld", (long long)entry);
+		r = origindb_log(db, e, now_s, "unplanned", p.server, 0,
+				 p.image, "entry %lld", (long long)entry);
 	plan_entry_clear(&p);
 	return r;
 }

@@ -23,10 +23,11 @@ const char when_help[] =
 	"Times: \"2026-12-01 06:00\", with seconds, with a zone at the end\n"
 	"(\"2026-12-01 06:00 Europe/Berlin\", \"2026-12-01T06:00:00Z\",\n"
 	"\"2026-12-01 06:00 +02:00\"), \"06:00\" (the next), \"today 06:00\",\n"
-	"\"tomorrow 06:00\", \"now\", \"+10s\", \"+2h\". Without a zone a time\n"
-	"is local to the server, if it told its zone, else to this machine.\n"
-	"A time that clocks skip or show twice on that day is refused; of two,\n"
-	"say which with its offset: \"2026-10-25 02:30 +01:00 Europe/Berlin\".\n"
+	"\"tomorrow 06:00\", \"now\", \"+10s\", \"+2h\". Without a zone a\n"
+	"time is local to the server, if it told its zone, else to this\n"
+	"machine. A time that clocks skip or show twice on that day is\n"
+	"refused; of two, say which with its offset:\n"
+	"\"2026-10-25 02:30 +01:00 Europe/Berlin\".\n"
 	"Occurrences of --repeat keep their wall time: one that is skipped\n"
 	"moves by the gap (02:30 to 03:30), of two the first counts.";
 
@@ -386,7 +387,8 @@ const char *when_text(int64_t unix_s, const char *zone, char out[WHEN_TEXT])
 		snprintf(second, sizeof(second), ":%02d", tm.tm_sec % 60);
 	snprintf(out, WHEN_TEXT, "%04d-%02d-%02d %02d:%02d%s %s",
 		 tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
-		 tm.tm_min, second, off ? zone_offset_text(off, offset) : "UTC");
+		 tm.tm_min, second,
+		 off ? zone_offset_text(off, offset) : "UTC");
 	return out;
 }
 

@@ -32,8 +32,8 @@ int due_list(struct db *db, struct due **ret, size_t *ret_n, struct err *e)
 	int r;
 
 	r = db_query(db, &q, e,
-		     "SELECT server,min(rank) FROM (SELECT o.server, row_number() OVER"
-		     " (ORDER BY o.deadline_s=0,o.deadline_s,"
+		     "SELECT server,min(rank) FROM (SELECT o.server,"
+		     " row_number() OVER (ORDER BY o.deadline_s=0,o.deadline_s,"
 		     "  coalesce(p.priority,0) DESC,p.entry IS NULL,p.entry,"
 		     "  o.number) AS rank"
 		     " FROM orders o LEFT JOIN job j ON j.job=o.job"

@@ -315,7 +315,8 @@ static int by_begin(const void *a, const void *b, void *arg)
 	const struct task *x = &p->task[*(const size_t *)a];
 	const struct task *y = &p->task[*(const size_t *)b];
 	bool bx = task_begun(p, x), by = task_begun(p, y);
-	bool ox = x->open_prefetch != SIZE_MAX, oy = y->open_prefetch != SIZE_MAX;
+	bool ox = x->open_prefetch != SIZE_MAX;
+	bool oy = y->open_prefetch != SIZE_MAX;
 
 	if (ox != oy)
 		return ox ? -1 : 1;

@@ -2,10 +2,10 @@
 /*
  * orders.c - what the servers were told to do.
  *
- *	  orders_add              orders_report           orders_report
- *	------------> PENDING ------------------> RUNNING --------------> DONE
- *		         |        running            |     done, failed   FAILED
- *		         +------ orders_cancel ------+------------------> CANCELLED
+ *	 orders_add           orders_report          orders_report
+ *	----------> PENDING ----------------> RUNNING -------------> DONE
+ *		       |      running            |    done, failed   FAILED
+ *		       +----- orders_cancel -----+-----------------> CANCELLED
  *
  * An order is open until it is final, and a server that asks is given all that
  * are open: delivery needs no state of its own, a lost answer costs nothing

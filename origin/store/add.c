@@ -222,9 +222,10 @@ static int check_plan(struct db *db, const char *name, int64_t now_s,
 	r = db_next(db, q, e);
 	if (r == 1)
 		r = err_set(e, EBUSY,
-			    "%s: plan entry %lld needs it on %s from %s: remove "
-			    "the entry first, or use --force",
-			    name, (long long)db_col_int(q, 0), db_col_text(q, 1),
+			    "%s: plan entry %lld needs it on %s from %s: "
+			    "remove the entry first, or use --force",
+			    name, (long long)db_col_int(q, 0),
+			    db_col_text(q, 1),
 			    units_time(db_col_int(q, 2), when));
 	db_done(q);
 	return r;
@@ -240,8 +241,8 @@ static int remove_row(struct db *db, const char *name, bool force,
 	if (r)
 		return r;
 	if (n.is_dir)
-		return err_set(e, EISDIR, "%s is a folder: remove the images in "
-			       "it, and it goes too", name);
+		return err_set(e, EISDIR, "%s is a folder: remove the images "
+			       "in it, and it goes too", name);
 	r = force ? 0 : check_plan(db, name, now_s, e);
 	if (!r)
 		r = publish_remove(db, &n, now_s, e);

@@ -82,7 +82,8 @@ static bool same_time(const struct timespec *a, const struct timespec *b)
 
 static bool same_stat(const struct stat *a, const struct stat *b)
 {
-	return a->st_size == b->st_size && same_time(&a->st_mtim, &b->st_mtim) &&
+	return a->st_size == b->st_size &&
+	       same_time(&a->st_mtim, &b->st_mtim) &&
 	       same_time(&a->st_ctim, &b->st_ctim);
 }
 

@@ -130,7 +130,8 @@ static int make_parts(int dirfd, const char *dir, struct err *e)
 		return err_set(e, EEXIST, "%s is a store already", dir);
 	}
 	r = r == -ENOENT ? make_keys(dirfd, dir, e)
-			 : err_set(e, -r, "%s/origin.db: %s", dir, strerror(-r));
+			 : err_set(e, -r, "%s/origin.db: %s", dir,
+				   strerror(-r));
 	if (!r && geteuid() == 0)
 		r = own_parts(dirfd, dir, e);
 	if (!r && (r = fsync_dir(dirfd)))

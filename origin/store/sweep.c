@@ -46,8 +46,9 @@ static int each_name(int dirfd, int (*each)(const char *name, void *ctx),
 static int sweep_incoming(const char *name, void *ctx)
 {
 	struct store *s = ctx;
-	CLEAN_FD int fd = openat(s->incoming_fd, name,
-				 O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	CLEAN_FD int fd =
+		openat(s->incoming_fd, name,
+		       O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
 	/* Gone already, or not a file: not ours to judge. */
 	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB))

@@ -10,7 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	char *json = NULL;
 	size_t json_n = 0;
 
-	fuzz_accepted = wire_report_decode((const char *)data, n, &doc, &e) == 0;
+	fuzz_accepted =
+		wire_report_decode((const char *)data, n, &doc, &e) == 0;
 	if (!fuzz_accepted) {
 		FUZZ_MUST(e.text[0]);
 		return 0;

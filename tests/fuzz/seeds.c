@@ -261,7 +261,8 @@ static void make_envelopes(void)
 	text = seal("", 0, &n);
 	save("envelope", "good-2", text, n);
 	free(text);
-	save_text("envelope", "bad-page", "<html><body>It works!</body></html>");
+	save_text("envelope", "bad-page",
+		  "<html><body>It works!</body></html>");
 }
 
 /* A page as CACHE/catalog has it; *n with what is before it. */

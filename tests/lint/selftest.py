@@ -50,8 +50,10 @@ BROKEN = [
     ('headers', 'fs/a/a.h', SPDX + 'struct twice { int x; };\n', 'fs/a/a.h'),
     ('files', 'fs/a/a.h', '\n', 'SPDX'),
     ('files', 'tool', '#!/bin/sh\n', 'SPDX'),
-    ('files', 'fs/a/a.h', SPDX + '\n' * 800, 'split it'),
-    ('files', 'fs/a/a.h', SPDX + '\n' * 799, None),
+    ('files', 'fs/a/a.h', SPDX + '\n' * 600, 'split it'),
+    ('files', 'fs/a/a.h', SPDX + '\n' * 599, None),
+    ('files', 'fs/a/a.h', SPDX + '\t' + '/' * 73, 'a.h:2: wider'),
+    ('files', 'fs/a/a.h', SPDX + '\t' + '/' * 72, None),
 ]
 PROGRAM = '''#!/bin/sh
 # SPDX-License-Identifier: Apache-2.0

@@ -61,7 +61,7 @@ static void tell(const void *message, size_t n)
 	send(SUPERVISOR_LINK_FD, message, n, MSG_NOSIGNAL);
 }
 
-/* ---- descriptors -------------------------------------------------------------- */
+/* ---- descriptors --------------------------------------------------------- */
 
 static void send_fds(char letter, const int *fd, int n)
 {
@@ -122,7 +122,7 @@ static void offer_all(void)
 	note("sent", 0);
 }
 
-/* ---- messages ------------------------------------------------------------------ */
+/* ---- messages ------------------------------------------------------------ */
 
 static void all_lengths(void)
 {
@@ -216,7 +216,7 @@ static int worker(void)
 	return 1;
 }
 
-/* ---- as `stagefs mount --resume`: see fs/mount_start.c ------------------------ */
+/* ---- as `stagefs mount --resume`: see fs/mount_start.c ------------------- */
 
 static int become_supervisor(char **argv)
 {

@@ -145,7 +145,8 @@ static bool is_taken(const struct taken *all, size_t n, const struct taken *t)
 {
 	for (size_t i = 0; i < n; i++)
 		if (all[i].word[0] == t->word[0] &&
-		    all[i].word[1] == t->word[1] && all[i].word[2] == t->word[2])
+		    all[i].word[1] == t->word[1] &&
+		    all[i].word[2] == t->word[2])
 			return true;
 	return false;
 }

@@ -2,7 +2,8 @@
 /*
  * netread.c - an NFS or SMB client that compares what it reads.
  *
- *	netread [-b BYTES] [-n READS] [-s SEED] [-c CLIENTS] [-w MS] [-lr] FILE URL
+ *	netread [-b BYTES] [-n READS] [-s SEED] [-c CLIENTS] [-w MS] [-lr] \
+ *		FILE URL
  *
  * URL is nfs://HOST/PATH?version=4 (libnfs) or smb://HOST/SHARE/PATH
  * (libsmbclient, as guest). Without -n it reads from front to back, BYTES at a

@@ -11,8 +11,9 @@
  *
  *	READS reads ERRORS errors WRONG wrong STALLS stalls P50 P99 MAX ms
  *
- * of the stalls, and with -w a line "stall BEGIN TOOK" for each when it ends, in
- * milliseconds since 1970 and milliseconds, as netread does; status 1 if there was an error or a wrong byte.
+ * of the stalls, and with -w a line "stall BEGIN TOOK" for each when it ends,
+ * in milliseconds since 1970 and milliseconds, as netread does; status 1 if
+ * there was an error or a wrong byte.
  */
 #include <errno.h>
 #include <fcntl.h>

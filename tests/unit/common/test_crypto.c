@@ -130,7 +130,8 @@ static void test_base64(void **state)
 
 		assert_int_equal(base64_encode(pair[i][0], n, text, m + 1), m);
 		assert_string_equal(text, pair[i][1]);
-		assert_int_equal(base64_encode(pair[i][0], n, text, m), -EINVAL);
+		assert_int_equal(base64_encode(pair[i][0], n, text, m),
+				 -EINVAL);
 		assert_int_equal(base64_decode(pair[i][1], m, data, n), n);
 		assert_memory_equal(data, pair[i][0], n);
 		if (n)
@@ -236,12 +237,12 @@ static void test_foreign_keys(void **state)
 	assert_int_equal(sign_public_load(path_b, &pub, &e), -EINVAL);
 	assert_non_null(strstr(e.text, "Ed25519")); /* it is X25519 */
 	write_text(path_b,
-		   "-----BEGIN ENCRYPTED PRIVATE KEY-----\n"
-		   "MIGbMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAgAAAAAAAAAAAIC\n"
-		   "CAAwDAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEAAAAAAAAAAAAAAAAAAA\n"
-		   "AAAEQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n"
-		   "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n"
-		   "-----END ENCRYPTED PRIVATE KEY-----\n");
+		"-----BEGIN ENCRYPTED PRIVATE KEY-----\n"
+		"MIGbMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAgAAAAAAAAAAAIC\n"
+		"CAAwDAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEAAAAAAAAAAAAAAAAAAA\n"
+		"AAAEQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n"
+		"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n"
+		"-----END ENCRYPTED PRIVATE KEY-----\n");
 	assert_int_equal(sign_secret_load(path_b, &k, &e), -EINVAL);
 	write_text(path_b, "");
 	assert_int_equal(sign_secret_load(path_b, &k, &e), -EINVAL);

@@ -179,8 +179,9 @@ static void test_refused(void **state)
 	assert_int_equal(try_head("STGMANI1", MIB, 0, MIB, 2), -EBADMSG);
 	assert_int_equal(try_head("STGMANI1", MIB, 0, 0, 1), -EBADMSG);
 	assert_int_equal(try_head("STGMANI1", MIB, 0, UINT64_MAX, 1), -EBADMSG);
-	assert_int_equal(try_head("STGMANI1", 64 * KIB, 0, UINT64_C(1) << 48, 1),
-			 -EBADMSG);
+	assert_int_equal(
+		try_head("STGMANI1", 64 * KIB, 0, UINT64_C(1) << 48, 1),
+		-EBADMSG);
 	assert_int_equal(manifest_decode("STGMANI1", 8, NULL, &m, NULL),
 			 -EBADMSG);
 	assert_int_equal(manifest_decode("", 0, NULL, &m, NULL), -EBADMSG);

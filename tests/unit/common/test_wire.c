@@ -107,7 +107,7 @@ static void test_random_descriptors(void **state)
 	}
 }
 
-/* ---- the limits hold, and the largest right documents pass ---------------- */
+/* ---- the limits hold, and the largest right documents pass --------------- */
 
 static void test_full_page(void **state)
 {
@@ -218,7 +218,7 @@ static void test_million_entries(void **state)
 	free(json);
 }
 
-/* ---- each rule ------------------------------------------------------------ */
+/* ---- each rule ----------------------------------------------------------- */
 
 #define UUID "00000000-0000-4000-8000-000000000001"
 #define HEX                                \

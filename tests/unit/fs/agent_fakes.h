@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * agent_fakes.h - the cache and the reader of the agent's test: a few variables.
- * Their functions are defined here, so the library's own are not linked.
+ * agent_fakes.h - the cache and the reader of the agent's test: a few
+ * variables. Their functions are defined here, so the library's own are not
+ * linked.
  */
 #ifndef STAGEFS_TESTS_AGENT_FAKES_H
 #define STAGEFS_TESTS_AGENT_FAKES_H

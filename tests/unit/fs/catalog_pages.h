@@ -96,9 +96,10 @@ static inline char *seal(struct wire_catalog *w, const struct sign_secret *k,
 	return text;
 }
 
-static inline char *make_page(const char *store, uint64_t since, uint64_t revision,
-		       bool more, const struct row *row, size_t n_rows,
-		       const struct sign_secret *k, size_t *ret_n)
+static inline char *make_page(const char *store, uint64_t since,
+			      uint64_t revision, bool more,
+			      const struct row *row, size_t n_rows,
+			      const struct sign_secret *k, size_t *ret_n)
 {
 	struct wire_catalog w = {.since = since, .revision = revision,
 				 .more = more};

@@ -78,7 +78,8 @@ static inline void world_free(struct world *w)
 	nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-static inline struct version_ident ident(struct world *w, uint64_t id, uint64_t size)
+static inline struct version_ident ident(struct world *w, uint64_t id,
+					 uint64_t size)
 {
 	struct version_ident v = {
 		.id = id, .size_bytes = size, .block_bytes = FAKE_BLOCK};
@@ -99,8 +100,8 @@ struct a_read {
 	bool right;
 };
 
-static inline void answered(struct read_request *req, const struct iovec *iov, int n,
-		     int error)
+static inline void answered(struct read_request *req, const struct iovec *iov,
+			    int n, int error)
 {
 	struct a_read *a = (struct a_read *)req;
 	uint64_t at = req->offset;
@@ -207,7 +208,8 @@ static inline void p_end(void *ctx, uint64_t stored, uint64_t size, int error)
 	pthread_mutex_unlock(&p->mutex);
 }
 
-__attribute__((unused)) static const struct prefetch_owner p_owner = {p_progress, p_end};
+__attribute__((unused)) static const struct prefetch_owner p_owner = {
+	p_progress, p_end};
 
 static inline int p_ends(struct a_prefetch *p)
 {

@@ -536,8 +536,9 @@ static void random_operations(void **state)
 			    seen.crashes > 20 && seen.trims > 2 &&
 			    seen.mended > 5);
 	fprintf(stderr, "granted %u refused %u victims %u (held %u) crashes %u "
-		"trims %u, mended %u\n", seen.granted, seen.refused, seen.victims,
-		seen.held_victims, seen.crashes, seen.trims, seen.mended);
+		"trims %u, mended %u\n", seen.granted, seen.refused,
+		seen.victims, seen.held_victims, seen.crashes, seen.trims,
+		seen.mended);
 }
 
 int main(void)

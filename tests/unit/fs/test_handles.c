@@ -20,7 +20,7 @@
 #include "fs/kernel/handles.h"
 #include "fs/supervisor/wire.h"
 
-/* ---- in place of the libraries' ------------------------------------------- */
+/* ---- in place of the libraries' ------------------------------------------ */
 
 struct stream {
 	uint64_t id;
@@ -112,7 +112,7 @@ void backing_close_unused(struct backing *b,
 			backing_close(b, s->backing[i]);
 }
 
-/* ---- the table -------------------------------------------------------------- */
+/* ---- the table ----------------------------------------------------------- */
 
 static struct session_area *area;
 
@@ -370,7 +370,7 @@ static void a_stray_read(void **state)
 	assert_int_equal(images(*state), 0);
 }
 
-/* ---- threads ---------------------------------------------------------------- */
+/* ---- threads ------------------------------------------------------------- */
 
 #define STORM_IDS 3
 

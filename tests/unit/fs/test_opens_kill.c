@@ -57,7 +57,7 @@ static struct shared {
 } *shared;
 static struct session_area *area;
 
-/* ---- the worker -------------------------------------------------------------- */
+/* ---- the worker ---------------------------------------------------------- */
 
 static int worker_socket;
 static pthread_mutex_t supervisor_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -216,7 +216,7 @@ static void worker(int fd)
 	_exit(0);
 }
 
-/* ---- the kernel --------------------------------------------------------------- */
+/* ---- the kernel ---------------------------------------------------------- */
 
 struct request {
 	struct message m; /* kind 0: free */
@@ -363,7 +363,7 @@ static void resend(void)
 	}
 }
 
-/* ---- lives ----------------------------------------------------------------------- */
+/* ---- lives --------------------------------------------------------------- */
 
 struct life {
 	pid_t pid;

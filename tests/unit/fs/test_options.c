@@ -43,8 +43,8 @@ static void all_kinds(void **state)
 			"rw,name=line3,capacity=500G,cache=/srv/c,min-free=0,"
 			"key=/etc/k.pem,ca=/etc/ca.pem,fill-after=never,"
 			"look-ahead=64M,io-timeout=1m30s,serve=complete,"
-			"passthrough=off,device=300,scrub=off,"
-			"memory=1G,user=nobody,log=/var/log/s,debug=fetch+cache",
+			"passthrough=off,device=300,scrub=off,memory=1G,"
+			"user=nobody,log=/var/log/s,debug=fetch+cache",
 			&m, &e),
 		0);
 	assert_string_equal(m.name, "line3");

@@ -444,7 +444,7 @@ static void free_while_busy(void **state)
 	assert_int_equal(p.ends, 1);
 }
 
-/* ---- storm: readers, seeks, cancels, a cache far too small ---------------- */
+/* ---- storm: readers, seeks, cancels, a cache far too small --------------- */
 
 struct storm {
 	struct world *w;

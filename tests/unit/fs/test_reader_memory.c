@@ -164,7 +164,7 @@ static void room_that_comes_is_used(void **state)
 	world_free(&w);
 }
 
-/* ---- a victim that takes its time ----------------------------------------- */
+/* ---- a victim that takes its time ---------------------------------------- */
 
 static pthread_mutex_t deleting = PTHREAD_MUTEX_INITIALIZER;
 

@@ -60,8 +60,8 @@ static inline void add_and_compare(struct storetest *t, const char *file,
 	assert_string_equal(a.node.name, name);
 }
 
-static inline void flip(struct storetest *t, const struct node *n, const char *folder,
-		 uint64_t offset)
+static inline void flip(struct storetest *t, const struct node *n,
+			const char *folder, uint64_t offset)
 {
 	char path[256], digest[DIGEST_TEXT], byte;
 	int fd;
@@ -88,7 +88,8 @@ static inline void hook(const char *step)
 	}
 }
 
-static inline void arm(struct storetest *t, const char *step, void (*what)(void))
+static inline void arm(struct storetest *t, const char *step,
+		       void (*what)(void))
 {
 	hooked = t;
 	hook_at = step;

@@ -93,7 +93,8 @@ static inline uint64_t publish(const char *name, uint64_t size)
 	return (uint64_t)db_last_id(db);
 }
 
-static inline void server(const char *name, uint64_t capacity, uint64_t free_bytes)
+static inline void server(const char *name, uint64_t capacity,
+			  uint64_t free_bytes)
 {
 	assert_int_equal(
 		db_run(db, NULL,
@@ -218,7 +219,8 @@ static inline const char *orders(const char *srv)
 	return text;
 }
 
-static inline void expect_job(int64_t entry, enum job_state want, const char *says)
+static inline void expect_job(int64_t entry, enum job_state want,
+			      const char *says)
 {
 	struct sqlite3_stmt *q;
 	int64_t state;

@@ -57,7 +57,8 @@ static void test_all_that_is_over(void **state)
 	run_once();
 	n = prune();
 	assert_true(n > 3);
-	assert_int_equal(count("SELECT count(*) FROM orders WHERE state>=2"), 0);
+	assert_int_equal(count("SELECT count(*) FROM orders WHERE state>=2"),
+			 0);
 	assert_int_equal(count("SELECT count(*) FROM job"), 0);
 	assert_int_equal(count("SELECT count(*) FROM plan"), 0);
 	assert_int_equal(count("SELECT count(*) FROM log WHERE time_s<="

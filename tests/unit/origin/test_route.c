@@ -113,9 +113,8 @@ static void test_no_such_places(void **state)
 		"/v1/servers/line3/orders/", "/v1/servers/line3/orders/0",
 		"/v1/servers/line3/orders/-1", "/v1/servers/line3/orders/1/2",
 		"/v1/servers/line3/orders/99999999999999999999",
-		"/v1/servers/"
-		"a123456789012345678901234567890123456789012345678901234567890123"
-		"/descriptor"};
+		"/v1/servers/a123456789012345678901234567890123456789"
+		"012345678901234567890123/descriptor"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(path) / sizeof(path[0]); i++)

@@ -222,8 +222,9 @@ static void test_hold_is_the_longest(void **state)
 	plan_remove(db, e, now, NULL);
 	run();
 	assert_string_equal(orders("line3"), "3 hold 2");
-	assert_int_equal(count("SELECT hold_until_s FROM orders WHERE number=3"),
-			 T0 + 10 * H);
+	assert_int_equal(
+		count("SELECT hold_until_s FROM orders WHERE number=3"),
+		T0 + 10 * H);
 }
 
 static void test_replaced_image(void **state)
@@ -377,7 +378,8 @@ static void test_does_not_fit(void **state)
 	e = plan("line3", "huge.wim", T0 + 5 * H, 0);
 	f = plan("line3", "a.wim", T0 + 6 * H, T0 + 60 * H);
 	run();
-	expect_job(e, JOB_FAILED, "does not fit: needs 954.6M, capacity 953.7M");
+	expect_job(e, JOB_FAILED,
+		   "does not fit: needs 954.6M, capacity 953.7M");
 	expect_job(f, JOB_WAITING, "held.iso (held)");
 	assert_string_equal(orders("line3"), "");
 	/* When the hold ends it will go. */

@@ -359,8 +359,9 @@ static void test_random_descriptors(void **state)
 		seq += (uint64_t)(rand_r(&seed) % 4);
 		if (rand_r(&seed) % 3)
 			base = rand_r(&seed) % 8 ? m.seq : m.seq + 1;
-		d = describe(&t, rand_r(&seed) % 40 ? (m.known ? m.boot : BOOT_A)
-						    : BOOT_B,
+		d = describe(&t,
+			     rand_r(&seed) % 40 ? (m.known ? m.boot : BOOT_A)
+						: BOOT_B,
 			     seq ? seq : 1, base);
 		d.image = img;
 		d.gone = gone;

@@ -168,11 +168,11 @@ static void test_log_keeps_lines_in_order(void **state)
 
 	(void)state;
 	storetest_begin(&t);
-	assert_int_equal(origindb_log(t.db, NULL, NOW, "sent", "line3", 7, "a/b",
-				      "%d bytes", 5),
+	assert_int_equal(origindb_log(t.db, NULL, NOW, "sent", "line3", 7,
+				      "a/b", "%d bytes", 5),
 			 0);
-	assert_int_equal(origindb_log(t.db, NULL, NOW, "late", NULL, 0, NULL, "%s",
-				      "why"),
+	assert_int_equal(origindb_log(t.db, NULL, NOW, "late", NULL, 0, NULL,
+				      "%s", "why"),
 			 0);
 	assert_int_equal(db_query(t.db, &q, &t.e,
 				  "SELECT event,server,order_number,image,text"
