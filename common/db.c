@@ -325,6 +325,14 @@ void db_rollback(struct db *db)
 		db_run(db, NULL, "ROLLBACK", "");
 }
 
+int db_end(struct db *db, int r, struct err *e)
+{
+	if (!r)
+		return db_commit(db, e);
+	db_rollback(db);
+	return r;
+}
+
 int64_t db_last_id(struct db *db)
 {
 	return sqlite3_last_insert_rowid(db->sql);
@@ -391,19 +399,14 @@ static int run_step(struct db *db, const struct db_schema *s, int64_t step,
 	/* Another process may have done it while this one waited. */
 	r = check_kind(db, s, &done, e);
 	if (r || done > step)
-		goto out;
+		return db_end(db, r, e);
 	snprintf(pragma, sizeof(pragma),
 		 "PRAGMA application_id=%d; PRAGMA user_version=%d",
 		 (int)s->application_id, (int)step + 1);
 	r = exec(db, s->step[step], e);
 	if (!r)
 		r = exec(db, pragma, e);
-out:
-	if (r) {
-		db_rollback(db);
-		return r;
-	}
-	return db_commit(db, e);
+	return db_end(db, r, e);
 }
 
 static int set_up(struct db *db, enum db_mode mode, const struct db_schema *s,

@@ -69,6 +69,9 @@ int db_get_int(struct db *db, struct err *e, int64_t *ret, const char *sql,
 int db_begin(struct db *db, struct err *e);
 int db_commit(struct db *db, struct err *e);
 void db_rollback(struct db *db);
+/* The end of a transaction that came to `r`: COMMIT if that is 0, else ROLLBACK
+ * and `r`. */
+int db_end(struct db *db, int r, struct err *e);
 int64_t db_last_id(struct db *db);
 int64_t db_changes(struct db *db);
 /* Changes whenever another connection has committed. */

@@ -18,15 +18,6 @@
 
 /* ---- rows ---------------------------------------------------------------- */
 
-static int finish(struct db *db, int r)
-{
-	if (!r)
-		r = db_commit(db, NULL);
-	if (r)
-		db_rollback(db);
-	return r;
-}
-
 static int put_manifest(struct db *db, uint64_t id, const void *data, size_t n)
 {
 	return db_run(db, NULL, "INSERT OR REPLACE INTO manifest VALUES (?, ?)",
@@ -75,7 +66,7 @@ int index_add(struct index *x, const struct index_row *row,
 		r = insert(db, row);
 	if (!r && manifest)
 		r = put_manifest(db, row->ident->id, manifest, n);
-	r = finish(db, r);
+	r = db_end(db, r, NULL);
 	index_leave(x);
 	return r ? r : point("row.added");
 }
@@ -138,7 +129,7 @@ int index_put_bits(struct index *x, const struct index_bits *b, size_t n)
 		r = db_begin(db, NULL);
 		for (size_t i = 0; i < some && !r; i++)
 			r = put_one(db, &b[i]);
-		r = finish(db, r);
+		r = db_end(db, r, NULL);
 		index_leave(x);
 		b += some;
 		n -= some;
@@ -191,7 +182,7 @@ int index_mark(struct index *x, const struct index_key *k, size_t n)
 			   "UPDATE version SET deleted = 1"
 			   " WHERE id = ? AND seq = ?",
 			   "uu", k[i].id, k[i].seq);
-	r = finish(db, r);
+	r = db_end(db, r, NULL);
 	index_leave(x);
 	return r ? r : point("evict.marked");
 }
@@ -229,7 +220,7 @@ int index_remove(struct index *x, const struct index_key *k, size_t n,
 		r = drop_id(db, k[i].id);
 	if (!r && why != EVICT_UNKNOWN)
 		r = put_evicted(db, k, n, why);
-	r = finish(db, r);
+	r = db_end(db, r, NULL);
 	index_leave(x);
 	return r ? r : point("evict.unrowed");
 }

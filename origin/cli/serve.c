@@ -271,10 +271,7 @@ static int keep_settings(struct db *db, const struct options *o,
 	for (size_t i = 0; i < n && !r; i++)
 		r = origindb_set(db, setting[i].name,
 				 setting[i].value ? setting[i].value : "", e);
-	if (!r)
-		return db_commit(db, e);
-	db_rollback(db);
-	return r;
+	return db_end(db, r, e);
 }
 
 /* ---- sd_notify(3), by hand --------------------------------------------- */

@@ -116,11 +116,7 @@ int plan_add(struct db *db, struct plan_entry *p, int64_t now_s,
 	if (r)
 		return r;
 	r = insert(db, p, now_s, e);
-	if (!r)
-		r = db_commit(db, e);
-	if (r)
-		db_rollback(db);
-	return r;
+	return db_end(db, r, e);
 }
 
 static int read_row(struct sqlite3_stmt *q, struct plan_entry *ret)
@@ -227,9 +223,5 @@ int plan_remove(struct db *db, int64_t entry, int64_t now_s, struct err *e)
 	if (r)
 		return r;
 	r = mark_removed(db, entry, now_s, e);
-	if (!r)
-		r = db_commit(db, e);
-	if (r)
-		db_rollback(db);
-	return r;
+	return db_end(db, r, e);
 }

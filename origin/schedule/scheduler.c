@@ -225,11 +225,7 @@ static int write_jobs(struct db *db, struct view *v, bool *ret_new,
 		r = close_gone(db, &v->gone[i], v->in.now_s, e);
 	if (!r)
 		r = close_removed(db, v, e);
-	if (!r)
-		r = db_commit(db, e);
-	if (r)
-		db_rollback(db);
-	return r;
+	return db_end(db, r, e);
 }
 
 /* ---- orders ------------------------------------------------------------ */

@@ -62,11 +62,7 @@ int groups_add(struct db *db, const char *group, char *const *server,
 		r = add_one(db, group, server[i], now_s, e);
 	if (!r)
 		r = check_room(db, e);
-	if (!r)
-		r = db_commit(db, e);
-	if (r)
-		db_rollback(db);
-	return r;
+	return db_end(db, r, e);
 }
 
 static int remove_one(struct db *db, const char *group, const char *server,
@@ -112,11 +108,7 @@ int groups_remove(struct db *db, const char *group, char *const *server,
 		r = remove_all(db, group, now_s, e);
 	for (size_t i = 0; i < n && !r; i++)
 		r = remove_one(db, group, server[i], now_s, e);
-	if (!r)
-		r = db_commit(db, e);
-	if (r)
-		db_rollback(db);
-	return r;
+	return db_end(db, r, e);
 }
 
 int groups_list(struct db *db, struct group_member **ret, size_t *ret_n,

@@ -256,11 +256,7 @@ int orders_add(struct db *db, const char *server, struct wire_order *o,
 	if (r)
 		return r;
 	r = orders_add_within(db, server, o, now_s, e);
-	if (r) {
-		db_rollback(db);
-		return r;
-	}
-	return db_commit(db, e);
+	return db_end(db, r, e);
 }
 
 static int note_sent(struct db *db, const char *server,
@@ -294,11 +290,7 @@ int orders_sent(struct db *db, const struct wire_orders *sent, int64_t now_s)
 	r = db_begin(db, NULL);
 	for (size_t i = 0; i < sent->n_orders && !r; i++)
 		r = note_sent(db, sent->server, &sent->order[i], now_s);
-	if (r) {
-		db_rollback(db);
-		return r;
-	}
-	return db_commit(db, NULL);
+	return db_end(db, r, NULL);
 }
 
 /* ---- results ----------------------------------------------------------- */
@@ -354,11 +346,7 @@ int orders_report(struct db *db, const char *server,
 	if (rc)
 		return rc;
 	rc = report(db, server, r, now_s, e);
-	if (rc) {
-		db_rollback(db);
-		return rc;
-	}
-	return db_commit(db, e);
+	return db_end(db, rc, e);
 }
 
 /* ---- taking back ------------------------------------------------------- */
@@ -409,9 +397,5 @@ int orders_cancel(struct db *db, uint64_t number, int64_t now_s,
 	if (r)
 		return r;
 	r = orders_cancel_within(db, number, now_s, e);
-	if (r) {
-		db_rollback(db);
-		return r;
-	}
-	return db_commit(db, e);
+	return db_end(db, r, e);
 }

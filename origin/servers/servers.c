@@ -180,9 +180,7 @@ int servers_put(struct db *db, const char *store_uuid,
 	if (r)
 		return r;
 	r = put_all(db, d, address, now_s, e);
-	if (r == 0)
-		return db_commit(db, e);
-	db_rollback(db);
+	r = db_end(db, r, e);
 	return r == 1 ? 0 : r;
 }
 
@@ -239,7 +237,6 @@ static void read_server(struct sqlite3_stmt *q, struct server *s)
 	s->evictable_bytes = db_col_u64(q, 13);
 }
 
-/* Room for one more element of `size` bytes; doubles. */
 int servers_list(struct db *db, struct server **ret, size_t *ret_n,
 		 struct err *e)
 {
@@ -381,11 +378,7 @@ int servers_remove(struct db *db, const char *name, int64_t now_s,
 		r = origindb_log(db, e, now_s, "server-removed", name, 0, NULL,
 				 "%lld open orders cancelled",
 				 (long long)db_changes(db));
-	if (r) {
-		db_rollback(db);
-		return r;
-	}
-	return db_commit(db, e);
+	return db_end(db, r, e);
 }
 
 /* The caller has parsed the table: schedule/ stands above this folder. */

@@ -99,9 +99,7 @@ static int commit_row(struct db *db, const struct image_add *a,
 		return r;
 	r = publish_add(db, &p, ret, e);
 	store_step("rows");
-	if (!r)
-		r = db_commit(db, e);
-	db_rollback(db);
+	r = db_end(db, r, e);
 	store_step("committed");
 	return r;
 }
@@ -260,10 +258,7 @@ int image_remove(struct store *s, struct db *db, const char *name, bool force,
 	r = db_begin(db, e);
 	if (r)
 		return r;
-	r = remove_row(db, name, force, now_s, &n, e);
-	if (!r)
-		r = db_commit(db, e);
-	db_rollback(db);
+	r = db_end(db, remove_row(db, name, force, now_s, &n, e), e);
 	if (r)
 		return r;
 	*ret = n;

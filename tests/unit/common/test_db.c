@@ -138,9 +138,17 @@ static void test_transactions(void **state)
 	assert_int_equal(db_commit(a, NULL), 0);
 	assert_int_equal(db_data_version(b, &after), 0);
 	assert_int_not_equal(before, after);
+	assert_int_equal(db_begin(a, NULL), 0);
+	assert_int_equal(db_run(a, NULL, "INSERT INTO t(id) VALUES(4)", ""),
+			 0);
+	assert_int_equal(db_end(a, -EINVAL, NULL), -EINVAL);
+	assert_int_equal(db_begin(a, NULL), 0);
+	assert_int_equal(db_run(a, NULL, "INSERT INTO t(id) VALUES(8)", ""),
+			 0);
+	assert_int_equal(db_end(a, 0, NULL), 0);
 	assert_int_equal(db_get_int(b, NULL, &n, "SELECT sum(id) FROM t", ""),
 			 0);
-	assert_int_equal(n, 2);
+	assert_int_equal(n, 2 + 8);
 	db_close(a);
 	db_close(b);
 }
