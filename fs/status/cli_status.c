@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cli_status.c - `stagefs status`: the answer for people, as JSON, or for
- * Prometheus. Metrics are the same figures, named once in a table.
+ * cli_status.c - `stagefs status`: the answer for people, or as JSON. For
+ * Prometheus: cli_metrics.c.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/units.h"
-#include "common/utf8.h"
 #include "fs/status/ask.h"
 #include "fs/status/verbs.h"
 
@@ -224,179 +221,6 @@ static void print_status(const json_t *o)
 	print_orders(json_object_get(o, "orders"));
 }
 
-/* ---- for Prometheus ---------------------------------------------------- */
-
-static const struct {
-	const char *part, *member, *name, *type, *help;
-} metric[] = {
-	{"cache", "capacity", "cache_capacity_bytes", "gauge",
-	 "what may be stored"},
-	{"cache", "used", "cache_used_bytes", "gauge", "what is stored"},
-	{"cache", "reserved", "cache_reserved_bytes", "gauge",
-	 "reserved for what is being fetched"},
-	{"cache", "free", "cache_free_bytes", "gauge",
-	 "to be had without evicting"},
-	{"cache", "evictable", "cache_evictable_bytes", "gauge",
-	 "neither open, just read nor held"},
-	{"cache", "images", "images", "gauge", "images stored, also in part"},
-	{"cache", "complete", "images_complete", "gauge",
-	 "images stored whole"},
-	{"cache", "evicted", "evicted_total", "counter", "images evicted"},
-	{"cache", "evicted_bytes", "evicted_bytes_total", "counter",
-	 "bytes evicted"},
-	{"cache", "write_errors", "cache_write_errors_total", "counter",
-	 "writes to the cache that failed"},
-	{"cache", "bad_blocks", "cache_bad_blocks_total", "counter",
-	 "stored blocks that were found bad"},
-	{"cache", "repaired_blocks", "cache_repaired_blocks_total", "counter",
-	 "of them, blocks stored again in place"},
-	{"scrub", "bytes", "scrub_bytes_total", "counter",
-	 "stored bytes that the scrub has read and compared"},
-	{"scrub", "rounds", "scrub_rounds_total", "counter",
-	 "rounds of the scrub over all that is stored"},
-	{"scrub", "round_done", "scrub_round_done_bytes", "gauge",
-	 "how far this round is"},
-	{"scrub", "round_total", "scrub_round_bytes", "gauge",
-	 "what it has to read"},
-	{"catalog", "revision", "catalog_revision", "gauge",
-	 "revision of the catalog"},
-	{"catalog", "entries", "catalog_entries", "gauge",
-	 "folders and images in the catalog"},
-	{"reads", "stored", "reads_stored_total", "counter",
-	 "reads answered from the cache by the worker"},
-	{"reads", "stored_bytes", "reads_stored_bytes_total", "counter",
-	 "bytes of them"},
-	{"reads", "waited", "reads_waited_total", "counter",
-	 "reads that waited for the origin"},
-	{"reads", "waited_bytes", "reads_waited_bytes_total", "counter",
-	 "bytes of them"},
-	{"reads", "waited_ms", "reads_waited_milliseconds_total", "counter",
-	 "how long they waited together"},
-	{"reads", "failed", "reads_failed_total", "counter",
-	 "reads that got an error"},
-	{"reads", "timed_out", "reads_timed_out_total", "counter",
-	 "reads that waited in vain"},
-	{"reads", "parked", "reads_parked", "gauge", "reads that wait now"},
-	{"fetched", "bad_blocks", "bad_blocks_total", "counter",
-	 "blocks that did not match the manifest"},
-	{"fetched", "retries", "fetch_retries_total", "counter",
-	 "requests repeated"},
-	{"fetched", "wrong_status", "fetch_wrong_status_total", "counter",
-	 "answers that were no 206, 404 or 410"},
-	{"fetched", "wrong_range", "fetch_wrong_range_total", "counter",
-	 "answers with another range, or compressed"},
-	{"fetched", "short_body", "fetch_wrong_length_total", "counter",
-	 "bodies that were cut short or too long"},
-	{"fetched", "stalls", "fetch_stalls_total", "counter",
-	 "transfers that stood still"},
-	{"fetched", "buffers", "fetch_buffers_bytes", "gauge",
-	 "memory in block buffers"},
-	{"agent", "orders", "orders_total", "counter", "orders received"},
-	{"agent", "orders_failed", "orders_failed_total", "counter",
-	 "orders that failed"},
-	{"agent", "orders_refused", "orders_refused_total", "counter",
-	 "lists of orders refused"},
-	{"agent", "catalog_refused", "catalog_refused_total", "counter",
-	 "catalogs refused"},
-	{"agent", "descriptors", "descriptors_total", "counter",
-	 "descriptors sent"},
-};
-
-/* By Prometheus's own custom. */
-static const char *kind_of(const char *name)
-{
-	size_t n = strlen(name);
-
-	return n > 6 && !strcmp(name + n - 6, "_total") ? "counter" : "gauge";
-}
-
-static void print_head(const char *name, const char *type, const char *help)
-{
-	printf("# HELP stagefs_%s %s\n# TYPE stagefs_%s %s\n", name, help,
-	       name, type);
-}
-
-/* The value of a label: \, " and newline are escaped. */
-static void print_label(const char *text)
-{
-	for (; *text; text++) {
-		if (*text == '\\' || *text == '"')
-			putchar('\\');
-		if (*text == '\n')
-			fputs("\\n", stdout);
-		else
-			putchar(*text);
-	}
-}
-
-static void print_labelled(const char *name, const char *label,
-			   const char *value, uint64_t v)
-{
-	printf("stagefs_%s{%s=\"", name, label);
-	print_label(value);
-	printf("\"} %" PRIu64 "\n", v);
-}
-
-static void print_by_class(const json_t *fetched, const char *member,
-			   const char *name, const char *help)
-{
-	json_t *o = json_object_get(fetched, member), *v;
-	const char *class_;
-
-	print_head(name, "counter", help);
-	json_object_foreach(o, class_, v)
-		print_labelled(name, "class", class_,
-			       (uint64_t)json_integer_value(v));
-}
-
-static void print_by_source(const json_t *o)
-{
-	const json_t *list = json_object_get(o, "sources"), *c;
-	size_t i;
-
-	print_head("source_reachable", "gauge", "1: the source answers");
-	json_array_foreach(list, i, c)
-		print_labelled("source_reachable", "url", ask_text(c, "url"),
-			       ask_bool(c, "reachable"));
-	print_head("source_failures_total", "counter",
-		   "exchanges with the source that failed");
-	json_array_foreach(list, i, c)
-		print_labelled("source_failures_total", "url",
-			       ask_text(c, "url"), ask_u64(c, "failures"));
-	print_head("source_bad_blocks_total", "counter",
-		   "wrong blocks and manifests that it sent");
-	json_array_foreach(list, i, c)
-		print_labelled("source_bad_blocks_total", "url",
-			       ask_text(c, "url"), ask_u64(c, "bad_blocks"));
-}
-
-static void print_metrics(const json_t *o)
-{
-	const json_t *fetched = json_object_get(o, "fetched"), *c;
-	size_t i;
-
-	for (i = 0; i < sizeof(metric) / sizeof(metric[0]); i++) {
-		const json_t *part = json_object_get(o, metric[i].part);
-
-		if (!part)
-			continue;
-		print_head(metric[i].name, metric[i].type, metric[i].help);
-		printf("stagefs_%s %" PRIu64 "\n", metric[i].name,
-		       ask_u64(part, metric[i].member));
-	}
-	print_by_class(fetched, "bytes", "fetched_bytes_total",
-		       "verified bytes fetched");
-	print_by_class(fetched, "requests", "fetch_requests_total",
-		       "range requests");
-	print_by_source(o);
-	json_array_foreach(json_object_get(o, "counters"), i, c) {
-		print_head(ask_text(c, "name"), kind_of(ask_text(c, "name")),
-			   ask_text(c, "help"));
-		printf("stagefs_%s %" PRIu64 "\n", ask_text(c, "name"),
-		       ask_u64(c, "value"));
-	}
-}
-
 int status_run(struct cli_context *c)
 {
 	json_t *o = NULL;
@@ -406,7 +230,7 @@ int status_run(struct cli_context *c)
 	if (!r && !o)
 		r = err_set(&e, EPROTO, "the mount gave no status");
 	if (!r && cli_flag(c, "metrics"))
-		print_metrics(o);
+		metrics_print(o);
 	else if (!r && cli_flag(c, "json"))
 		json_dumpf(o, stdout, JSON_INDENT(3)), putchar('\n');
 	else if (!r)

@@ -42,6 +42,10 @@ int serve_verify(struct client *c, const json_t *request, struct err *e);
 int serve_why(struct client *c, const json_t *request, struct err *e);
 int serve_upgrade(struct client *c, const json_t *request, struct err *e);
 
+/* The version that the catalog has under a name; -ENOENT, -EISDIR. */
+int find_published(struct client *c, const char *name,
+		   struct version_ident *ret, struct err *e);
+
 /*
  * Fetches what is missing of a version and waits for the end, with a line of
  * progress now and then. -ECANCELED if the client went.

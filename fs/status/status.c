@@ -14,28 +14,8 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "fs/status/put.h"
 #include "fs/status/serve.h"
-
-static int put(json_t *o, const char *name, uint64_t v)
-{
-	return json_object_set_new(o, name, json_integer((json_int_t)v));
-}
-
-/* Text that may be anything: nothing but UTF-8 gets into JSON. */
-static int put_text(json_t *o, const char *name, const char *text)
-{
-	struct err clean;
-
-	err_set(&clean, EIO, "%s", text);
-	return json_object_set_new(o, name, json_string(clean.text));
-}
-
-static uint64_t age_ms(uint64_t ns)
-{
-	uint64_t now = clock_mono_ns();
-
-	return ns && now > ns ? (now - ns) / NS_PER_MS : 0;
-}
 
 static json_t *sources_json(struct sources *s)
 {
@@ -48,8 +28,8 @@ static json_t *sources_json(struct sources *s)
 
 		sources_state(s, i, &st);
 		put_text(o, "url", st.url);
-		json_object_set_new(o, "reachable", json_boolean(st.reachable));
-		put(o, "since_ms", age_ms(st.since_ns));
+		put_bool(o, "reachable", st.reachable);
+		put_age_ms(o, "since_ms", st.since_ns);
 		put(o, "retry_ms",
 		    st.retry_ns > now ? (st.retry_ns - now) / NS_PER_MS : 0);
 		put(o, "requests", st.requests);
@@ -171,7 +151,7 @@ static json_t *agent_json(struct agent *a)
 	json_t *o = json_object();
 
 	agent_stats(a, &s);
-	json_object_set_new(o, "connected", json_boolean(s.connected));
+	put_bool(o, "connected", s.connected);
 	put(o, "catalog_at", (uint64_t)s.catalog_at_s);
 	put(o, "catalog_syncs", s.catalog_syncs);
 	put(o, "catalog_refused", s.catalog_refused);
@@ -236,7 +216,7 @@ static json_t *worker_json(const struct control_config *cfg)
 
 	put(o, "pid", (uint64_t)getpid());
 	put(o, "starts", cfg->starts);
-	json_object_set_new(o, "fallback", json_boolean(cfg->fallback));
+	put_bool(o, "fallback", cfg->fallback);
 	return o;
 }
 
@@ -303,10 +283,9 @@ static json_t *image_json(const struct control_config *cfg,
 	put(o, "opens", v->opens);
 	put(o, "bad_blocks", v->bad_blocks);
 	/* Its name is gone, or leads to another version now. */
-	json_object_set_new(o, "published",
-			    json_boolean(catalog_get(cfg->catalog, v->ident.id,
-						     &node) == 0 &&
-					 !node.ghost));
+	put_bool(o, "published",
+		 catalog_get(cfg->catalog, v->ident.id, &node) == 0 &&
+			 !node.ghost);
 	return o;
 }
 

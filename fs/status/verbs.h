@@ -3,10 +3,13 @@
 #ifndef STAGEFS_FS_STATUS_VERBS_H
 #define STAGEFS_FS_STATUS_VERBS_H
 
+#include <jansson.h>
+
 #include "common/cli.h"
 
 extern const struct cli_option status_options[];
 int status_run(struct cli_context *c);
+void metrics_print(const json_t *status);
 
 extern const struct table_column list_columns[];
 int list_run(struct cli_context *c);

@@ -14,17 +14,8 @@
 #include "common/clock.h"
 #include "common/jget.h"
 #include "common/limits.h"
+#include "fs/status/put.h"
 #include "fs/status/serve.h"
-
-static void put(json_t *o, const char *name, uint64_t v)
-{
-	json_object_set_new(o, name, json_integer((json_int_t)v));
-}
-
-static void put_bool(json_t *o, const char *name, bool v)
-{
-	json_object_set_new(o, name, json_boolean(v));
-}
 
 /* What is stored, and where it stands in the order of eviction. */
 static void put_stored(json_t *o, struct cache *c, uint64_t id)
@@ -121,16 +112,13 @@ static void put_sources(json_t *o, struct sources *s,
 
 	for (size_t i = 0; i < sources_count(s); i++) {
 		struct source_state st;
-		struct err why;
 		json_t *x = json_object();
 
 		sources_state(s, i, &st);
-		err_set(&why, EIO, "%s", st.why); /* UTF-8, whatever it was */
-		json_object_set_new(x, "url", json_string(st.url));
+		put_text(x, "url", st.url);
 		put_bool(x, "reachable", st.reachable);
-		put(x, "since_ms", st.since_ns && now > st.since_ns
-				  ? (now - st.since_ns) / NS_PER_MS : 0);
-		json_object_set_new(x, "why", json_string(why.text));
+		put_age_ms(x, "since_ms", st.since_ns);
+		put_text(x, "why", st.why);
 		put_bool(x, "left_out",
 			 sources_left_out(s, i, digest, now));
 		json_array_append_new(list, x);
@@ -161,21 +149,12 @@ static int tell(struct client *c, const struct version_ident *ident,
 static int tell_published(struct client *c, const char *name, uint64_t *ret_id,
 			  struct err *e)
 {
-	struct catalog *cat = c->cfg->catalog;
-	struct version_ident ident = {0};
-	struct catalog_node n;
+	struct version_ident ident;
+	int r = find_published(c, name, &ident, e);
 
-	if (catalog_find(cat, name, &n))
-		return 0;
-	if (n.is_dir)
-		return err_set(e, EISDIR, "%s: a folder: name an image in it",
-			       name);
-	ident.id = n.id;
-	ident.digest = n.digest;
-	ident.size_bytes = n.size_bytes;
-	ident.block_bytes = n.block_bytes;
-	catalog_path(cat, n.id, ident.name, sizeof(ident.name));
-	*ret_id = n.id;
+	if (r)
+		return r == -ENOENT ? 0 : r;
+	*ret_id = ident.id;
 	return tell(c, &ident, true);
 }
 

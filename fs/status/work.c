@@ -131,27 +131,35 @@ static int get_name(const json_t *request, const char **ret, struct err *e)
 	return jget_text(request, "name", STAGEFS_PATH_MAX_BYTES, ret, e);
 }
 
-int serve_fetch(struct client *c, const json_t *request, struct err *e)
+int find_published(struct client *c, const char *name,
+		   struct version_ident *ret, struct err *e)
 {
-	struct version_ident ident = {0};
+	struct catalog *cat = c->cfg->catalog;
 	struct catalog_node n;
-	const char *name;
-	int r = get_name(request, &name, e);
 
-	if (r)
-		return r;
-	if (catalog_find(c->cfg->catalog, name, &n))
+	if (catalog_find(cat, name, &n))
 		return err_set(e, ENOENT, "%s: no such image in the catalog",
 			       name);
 	if (n.is_dir)
 		return err_set(e, EISDIR, "%s: a folder: name an image in it",
 			       name);
-	ident.id = n.id;
-	ident.digest = n.digest;
-	ident.size_bytes = n.size_bytes;
-	ident.block_bytes = n.block_bytes;
-	catalog_path(c->cfg->catalog, n.id, ident.name, sizeof(ident.name));
-	return work_fetch(c, &ident, e);
+	*ret = (struct version_ident){.id = n.id,
+				      .digest = n.digest,
+				      .size_bytes = n.size_bytes,
+				      .block_bytes = n.block_bytes};
+	catalog_path(cat, n.id, ret->name, sizeof(ret->name));
+	return 0;
+}
+
+int serve_fetch(struct client *c, const json_t *request, struct err *e)
+{
+	struct version_ident ident;
+	const char *name;
+	int r = get_name(request, &name, e);
+
+	if (!r)
+		r = find_published(c, name, &ident, e);
+	return r ? r : work_fetch(c, &ident, e);
 }
 
 /* ---- evict ------------------------------------------------------------- */
