@@ -57,6 +57,28 @@ static int write_new(const char *path, const void *data, size_t n)
 	return r;
 }
 
+/* What the encoder has put into `bio`. A secret is never written over another,
+ * and nobody else may read it. */
+static int save(const char *path, BIO *bio, bool encoded, bool secret,
+		struct err *e)
+{
+	char *text;
+	long n;
+	int r;
+
+	if (!encoded) {
+		ERR_clear_error();
+		return err_set(e, EIO, "%s: cannot encode the key", path);
+	}
+	n = BIO_get_mem_data(bio, &text);
+	r = secret ? write_new(path, text, (size_t)n)
+		   : file_replace_at(AT_FDCWD, path, text, (size_t)n, 0644);
+	if (r < 0)
+		return err_set(e, -r, "%s: cannot write the key: %s", path,
+			       strerror(-r));
+	return 0;
+}
+
 int sign_secret_save(const char *path, const struct sign_secret *k,
 		     struct err *e)
 {
@@ -64,22 +86,11 @@ int sign_secret_save(const char *path, const struct sign_secret *k,
 		EVP_PKEY_ED25519, NULL, k->b, SIGN_KEY_BYTES);
 	/* Secure memory is wiped when it is freed. */
 	CLEAN(cleanup_bio) BIO *bio = BIO_new(BIO_s_secmem());
-	char *text;
-	long n;
-	int r;
+	bool encoded = key && bio &&
+		       PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0,
+						     NULL, NULL) == 1;
 
-	if (!key || !bio ||
-	    PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL,
-					  NULL) != 1) {
-		ERR_clear_error();
-		return err_set(e, EIO, "%s: cannot encode the key", path);
-	}
-	n = BIO_get_mem_data(bio, &text);
-	r = write_new(path, text, (size_t)n);
-	if (r < 0)
-		return err_set(e, -r, "%s: cannot write the key: %s", path,
-			       strerror(-r));
-	return 0;
+	return save(path, bio, encoded, true, e);
 }
 
 int sign_public_save(const char *path, const struct sign_public *k,
@@ -88,20 +99,9 @@ int sign_public_save(const char *path, const struct sign_public *k,
 	CLEAN(cleanup_pkey) EVP_PKEY *key = EVP_PKEY_new_raw_public_key(
 		EVP_PKEY_ED25519, NULL, k->b, SIGN_KEY_BYTES);
 	CLEAN(cleanup_bio) BIO *bio = BIO_new(BIO_s_mem());
-	char *text;
-	long n;
-	int r;
+	bool encoded = key && bio && PEM_write_bio_PUBKEY(bio, key) == 1;
 
-	if (!key || !bio || PEM_write_bio_PUBKEY(bio, key) != 1) {
-		ERR_clear_error();
-		return err_set(e, EIO, "%s: cannot encode the key", path);
-	}
-	n = BIO_get_mem_data(bio, &text);
-	r = file_replace_at(AT_FDCWD, path, text, (size_t)n, 0644);
-	if (r < 0)
-		return err_set(e, -r, "%s: cannot write the key: %s", path,
-			       strerror(-r));
-	return 0;
+	return save(path, bio, encoded, false, e);
 }
 
 /* Reads the file and lets `read` find its kind of key in it. */
