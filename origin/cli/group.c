@@ -26,7 +26,11 @@ static const char *group_of(const struct cli_context *c)
 	return c->arg[0] + (c->arg[0][0] == '@');
 }
 
-static int run_add(struct cli_context *c)
+static int change(struct cli_context *c,
+		  int (*how)(struct db *db, const char *group,
+			     char *const *server, size_t n, int64_t now_s,
+			     struct err *e),
+		  const char *done)
 {
 	CLEAN_DB struct db *db = NULL;
 	size_t n = (size_t)c->n_args - 1;
@@ -35,31 +39,26 @@ static int run_add(struct cli_context *c)
 
 	if (r)
 		return r;
-	r = groups_add(db, group_of(c), c->arg + 1, n, clock_unix_s(), &e);
+	r = how(db, group_of(c), c->arg + 1, n, clock_unix_s(), &e);
 	if (r)
 		return r == -EINVAL ? cli_usage(c, "%s", e.text)
 				    : cli_fail(c, "%s", e.text);
-	printf("@%s: %zu server%s added\n", group_of(c), n, n == 1 ? "" : "s");
+	if (n)
+		printf("@%s: %zu server%s %s\n", group_of(c), n,
+		       n == 1 ? "" : "s", done);
+	else
+		printf("@%s: %s\n", group_of(c), done);
 	return 0;
+}
+
+static int run_add(struct cli_context *c)
+{
+	return change(c, groups_add, "added");
 }
 
 static int run_remove(struct cli_context *c)
 {
-	CLEAN_DB struct db *db = NULL;
-	size_t n = (size_t)c->n_args - 1;
-	struct err e;
-	int r = verb_open_db(c, &db);
-
-	if (r)
-		return r;
-	if (groups_remove(db, group_of(c), c->arg + 1, n, clock_unix_s(), &e))
-		return cli_fail(c, "%s", e.text);
-	if (n)
-		printf("@%s: %zu server%s removed\n", group_of(c), n,
-		       n == 1 ? "" : "s");
-	else
-		printf("@%s: removed\n", group_of(c));
-	return 0;
+	return change(c, groups_remove, "removed");
 }
 
 static int run_list(struct cli_context *c)
