@@ -18,6 +18,7 @@
 
 #include "common/fdio.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/unit/xorshift.h"
 
 #define CHANGES 400
 #define FILE_MAX_BYTES (1u << 20)
@@ -37,10 +38,7 @@ static uint64_t seed;
 
 static size_t below(size_t n)
 {
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return n ? (size_t)(seed % n) : 0;
+	return n ? (size_t)(xorshift(&seed) % n) : 0;
 }
 
 /* Where a run that crashes was, for whoever has to repeat it. */

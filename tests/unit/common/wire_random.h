@@ -12,6 +12,7 @@
 
 #include "common/limits.h"
 #include "common/wire.h"
+#include "tests/unit/xorshift.h"
 
 struct random {
 	uint64_t x; /* not 0 */
@@ -19,10 +20,7 @@ struct random {
 
 static inline uint64_t random_next(struct random *r)
 {
-	r->x ^= r->x << 13;
-	r->x ^= r->x >> 7;
-	r->x ^= r->x << 17;
-	return r->x;
+	return xorshift(&r->x);
 }
 
 /* 0 to n - 1 */

@@ -11,6 +11,7 @@
 #include <inttypes.h>
 
 #include "cache_fixture.h"
+#include "tests/unit/xorshift.h"
 
 #define N_IDS 24
 #define MAX_BLOCKS 12
@@ -42,10 +43,7 @@ static struct seen {
 
 static uint64_t rnd(uint64_t below)
 {
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return rng % below;
+	return xorshift(&rng) % below;
 }
 
 static uint64_t bytes_of(const struct model *x);

@@ -21,6 +21,7 @@
 #include "common/lock.h"
 #include "fs/fetch/fetch.h"
 #include "mini_httpd.h"
+#include "tests/unit/xorshift.h"
 
 #define BLOCK (64u << 10)
 #define N_BLOCKS 41
@@ -42,10 +43,7 @@ static inline void image_make(void)
 	uint64_t x = 88172645463325252u;
 
 	for (size_t i = 0; i < LENGTH; i++) {
-		x ^= x << 13;
-		x ^= x >> 7;
-		x ^= x << 17;
-		image[i] = (uint8_t)x;
+		image[i] = (uint8_t)xorshift(&x);
 	}
 	for (uint64_t i = 0; i < N_BLOCKS; i++)
 		crypto_sha256(image + i * BLOCK,

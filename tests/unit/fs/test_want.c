@@ -19,6 +19,7 @@
 
 #include "common/lock.h"
 #include "fs/locks.h"
+#include "tests/unit/xorshift.h"
 
 #define READS_MAX 60
 #define CURSORS 3
@@ -35,10 +36,7 @@ static unsigned n_jobs;
 
 static uint64_t rnd(uint64_t below)
 {
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return rng % below;
+	return xorshift(&rng) % below;
 }
 
 /* ---- the pool and the pump ----------------------------------------------- */

@@ -27,6 +27,7 @@
 #include "origin/db/origindb.h"
 #include "common/limits.h"
 #include "origin/store/internal.h"
+#include "tests/unit/xorshift.h"
 
 #define NOW 1700000000
 #define MIB (UINT64_C(1) << 20)
@@ -99,10 +100,7 @@ static inline void storetest_fill(uint8_t *p, size_t n, uint64_t seed)
 	uint64_t x = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
 
 	for (size_t i = 0; i < n; i++) {
-		x ^= x << 13;
-		x ^= x >> 7;
-		x ^= x << 17;
-		p[i] = (uint8_t)(x >> 32);
+		p[i] = (uint8_t)(xorshift(&x) >> 32);
 	}
 }
 

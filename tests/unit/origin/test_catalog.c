@@ -8,6 +8,7 @@
 
 #include "common/limits.h"
 #include "common/wire.h"
+#include "tests/unit/xorshift.h"
 
 /* ---- names without files ----------------------------------------------- */
 
@@ -314,10 +315,7 @@ static void test_full_page_fits_its_bytes(void **state)
 
 static uint64_t next_random(uint64_t *x)
 {
-	*x ^= *x << 13;
-	*x ^= *x >> 7;
-	*x ^= *x << 17;
-	return *x >> 11;
+	return xorshift(x) >> 11;
 }
 
 /* One of 8 x 8 x 8 names, in folders one to three deep. */

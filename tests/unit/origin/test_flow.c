@@ -11,15 +11,13 @@
 #include <string.h>
 
 #include "origin/schedule/flow.h"
+#include "tests/unit/xorshift.h"
 
 static uint64_t seed;
 
 static unsigned below(unsigned n)
 {
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (unsigned)(seed % n);
+	return (unsigned)(xorshift(&seed) % n);
 }
 
 #define TASKS 12

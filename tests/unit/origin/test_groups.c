@@ -7,6 +7,7 @@
 #include "planworld.h"
 
 #include "origin/servers/groups.h"
+#include "tests/unit/xorshift.h"
 
 #define SERVERS 4
 #define GROUPS 2
@@ -194,10 +195,7 @@ static unsigned below(unsigned n)
 {
 	static uint64_t seed = 88172645463325252u;
 
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (unsigned)(seed % n);
+	return (unsigned)(xorshift(&seed) % n);
 }
 
 static void change_entry(struct entry *x)

@@ -1,41 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The schedule: deadlines against one queue, ties, rates. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include <stdlib.h>
-#include <string.h>
-
-#include "origin/schedule/schedule.h"
-
-#define T0 INT64_C(1795420800) /* 2026-11-23 08:00 UTC */
-
-static uint64_t seed;
-
-static unsigned below(unsigned n)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (unsigned)(seed % n);
-}
-
-static struct rates constant(uint64_t bps)
-{
-	struct rates r = {.n = 1, .zone = "UTC"};
-
-	r.step[0].bps = bps;
-	return r;
-}
-
-static struct sched_input world_input(const struct rates *r)
-{
-	return (struct sched_input){.now_s = T0, .rates = r, .lead_s = 86400,
-				    .assumed_bps = 1000};
-}
+#include "schedule_input.h"
 
 static int by_deadline(const void *a, const void *b)
 {
