@@ -52,6 +52,21 @@ share_start()
 	eventually 10 test -e "$T/share.there"
 }
 
+# share_images: an origin with $T/a as win11/base.wim, $T/b as boot.iso and a
+# larger $T/far as far, mounted at $T/m, and the network for that.
+share_images()
+{
+	random_file "$T/a" 30000000 a
+	random_file "$T/b" 20000000 b
+	random_file "$T/far" 200000000 far
+	origin_start
+	publish "$T/a" win11/base.wim
+	publish "$T/b" boot.iso
+	publish "$T/far" far
+	mount_fs m
+	share_start m
+}
+
 # end_server NAME: of one begun with in_share_bg.
 end_server()
 {

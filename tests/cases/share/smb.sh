@@ -4,15 +4,7 @@
 . "$(dirname "$0")/../../lib/common.sh"
 . "$TESTS/lib/share.sh"
 
-random_file "$T/a" 30000000 a
-random_file "$T/b" 20000000 b
-random_file "$T/far" 200000000 far
-origin_start
-publish "$T/a" win11/base.wim
-publish "$T/b" boot.iso
-publish "$T/far" far
-mount_fs m
-share_start m
+share_images
 samba_start
 
 # names FOLDER: "D win11", "R boot.iso", ... as smbclient shows them
