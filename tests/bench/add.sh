@@ -6,13 +6,13 @@
 # page cache for all of them. Prints medians and ratios of rates; a ratio above
 # 1 means that `image add` is faster. Goal: 0.8 of sha256sum.
 #
-#	ORIGIN=build/origin/stagefs-origin TMPDIR=/big tests/bench/add.sh 2048
+#	ORIGIN=build/release/origin/stagefs-origin TMPDIR=/big tests/bench/add.sh 2048
 set -euo pipefail
 export LC_ALL=C
 
 size_mib=${1:-1024}
 rounds=${2:-3}
-origin=${ORIGIN:-build/origin/stagefs-origin}
+origin=${ORIGIN:-build/release/origin/stagefs-origin}
 [ -x "$origin" ] || { echo "add.sh: no $origin: set ORIGIN" >&2; exit 2; }
 
 dir=$(mktemp -d "${TMPDIR:-/tmp}/stagefs-bench-XXXXXX")

@@ -6,7 +6,7 @@
 # number of threads and workers, sendfile on both, in turns on one file in the
 # page cache. Prints medians and ratios; above 1 the origin is faster. Goal: 0.9.
 #
-#	ORIGIN=build/origin/stagefs-origin tests/bench/origin.sh 1024 5 5
+#	ORIGIN=build/release/origin/stagefs-origin tests/bench/origin.sh 1024 5 5
 set -euo pipefail
 export LC_ALL=C
 
@@ -15,7 +15,7 @@ rounds=${2:-5}
 seconds=${3:-4}
 threads=${THREADS:-$(nproc)}
 connections=${CONNECTIONS:-16}
-origin=${ORIGIN:-build/origin/stagefs-origin}
+origin=${ORIGIN:-build/release/origin/stagefs-origin}
 for tool in "$origin" nginx wrk curl; do
 	command -v "$tool" >/dev/null ||
 		{ echo "origin.sh: needs $tool" >&2; exit 2; }
