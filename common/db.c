@@ -23,6 +23,7 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "common/array.h"
 #include "common/cleanup.h"
 
 #define BUSY_TIMEOUT_MS 10000
@@ -277,6 +278,43 @@ char *db_col_dup(struct sqlite3_stmt *q, int col)
 	const char *s = db_col_text(q, col);
 
 	return s ? strdup(s) : NULL;
+}
+
+void db_col_copy(struct sqlite3_stmt *q, int col, char *ret, size_t size)
+{
+	const char *s = db_col_text(q, col);
+
+	ret[0] = '\0';
+	if (s)
+		strncat(ret, s, size - 1);
+}
+
+int db_rows(struct db *db, struct sqlite3_stmt *q, const struct db_row *row,
+	    void *ret, size_t *ret_n, struct err *e)
+{
+	size_t n = 0, room = 0;
+	char *list = NULL;
+	int r;
+
+	while ((r = db_next(db, q, e)) == 1) {
+		r = array_grow(&list, n, &room, row->size);
+		if (!r)
+			r = row->read(q, list + n++ * row->size);
+		if (r) {
+			err_set(e, -r, "out of memory");
+			break;
+		}
+	}
+	db_done(q);
+	if (r) {
+		while (row->clear && n)
+			row->clear(list + --n * row->size);
+		free(list);
+		return r;
+	}
+	memcpy(ret, &list, sizeof(list)); /* of whatever type it points to */
+	*ret_n = n;
+	return 0;
 }
 
 int db_get_int(struct db *db, struct err *e, int64_t *ret, const char *sql,

@@ -60,6 +60,21 @@ const void *db_col_blob(struct sqlite3_stmt *q, int col, size_t *ret_n);
 bool db_col_null(struct sqlite3_stmt *q, int col);
 /* strdup of a text column; NULL for NULL. */
 char *db_col_dup(struct sqlite3_stmt *q, int col);
+/* The text, cut to `size` bytes with its end; "" for NULL. */
+void db_col_copy(struct sqlite3_stmt *q, int col, char *ret, size_t size);
+
+/* How a row becomes a thing of `size` bytes. */
+struct db_row {
+	size_t size;
+	/* Fills one; -ENOMEM leaves what `clear` takes. */
+	int (*read)(struct sqlite3_stmt *q, void *ret);
+	void (*clear)(void *thing); /* NULL: nothing to free in it */
+};
+
+/* All rows of a query as an array, malloc'd (*ret, a pointer to such things,
+ * is NULL if there are none), and db_done. */
+int db_rows(struct db *db, struct sqlite3_stmt *q, const struct db_row *row,
+	    void *ret, size_t *ret_n, struct err *e);
 
 /* First column of the first row; -ENOENT if there is none. */
 int db_get_int(struct db *db, struct err *e, int64_t *ret, const char *sql,

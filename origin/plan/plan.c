@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/array.h"
 #include "common/names.h"
 #include "origin/db/origindb.h"
 #include "origin/plan/when.h"
@@ -119,22 +118,27 @@ int plan_add(struct db *db, struct plan_entry *p, int64_t now_s,
 	return db_end(db, r, e);
 }
 
-static int read_row(struct sqlite3_stmt *q, struct plan_entry *ret)
+static int read_entry(struct sqlite3_stmt *q, void *ret)
 {
-	const char *zone = db_col_text(q, 4), *rule = db_col_text(q, 6);
+	struct plan_entry *p = ret;
 
-	memset(ret, 0, sizeof(*ret));
-	ret->entry = db_col_int(q, 0);
-	snprintf(ret->server, sizeof(ret->server), "%s", db_col_text(q, 1));
-	ret->image = db_col_dup(q, 2);
-	ret->at_s = db_col_int(q, 3);
-	snprintf(ret->zone, sizeof(ret->zone), "%s", zone ? zone : "");
-	ret->until_s = db_col_int(q, 5);
-	snprintf(ret->repeat, sizeof(ret->repeat), "%s", rule ? rule : "");
-	ret->priority = db_col_int(q, 7);
-	ret->created_s = db_col_int(q, 8);
-	ret->removed_s = db_col_int(q, 9);
-	return ret->image ? 0 : -ENOMEM;
+	memset(p, 0, sizeof(*p));
+	p->entry = db_col_int(q, 0);
+	db_col_copy(q, 1, p->server, sizeof(p->server));
+	p->image = db_col_dup(q, 2);
+	p->at_s = db_col_int(q, 3);
+	db_col_copy(q, 4, p->zone, sizeof(p->zone));
+	p->until_s = db_col_int(q, 5);
+	db_col_copy(q, 6, p->repeat, sizeof(p->repeat));
+	p->priority = db_col_int(q, 7);
+	p->created_s = db_col_int(q, 8);
+	p->removed_s = db_col_int(q, 9);
+	return p->image ? 0 : -ENOMEM;
+}
+
+static void clear_entry(void *entry)
+{
+	plan_entry_clear(entry);
 }
 
 int plan_get(struct db *db, int64_t entry, struct plan_entry *ret,
@@ -155,7 +159,7 @@ int plan_get(struct db *db, int64_t entry, struct plan_entry *ret,
 			    "`stagefs-origin plan list`",
 			    (long long)entry);
 	else if (r > 0)
-		r = read_row(q, &p);
+		r = read_entry(q, &p);
 	db_done(q);
 	if (r)
 		plan_entry_clear(&p);
@@ -167,32 +171,15 @@ int plan_get(struct db *db, int64_t entry, struct plan_entry *ret,
 int plan_list(struct db *db, bool all, struct plan_entry **ret, size_t *ret_n,
 	      struct err *e)
 {
+	const struct db_row row = {sizeof(**ret), read_entry, clear_entry};
 	struct sqlite3_stmt *q;
-	struct plan_entry *p = NULL;
-	size_t n = 0, room = 0;
 	int r;
 
 	r = db_query(db, &q, e,
 		     "SELECT " COLUMNS
 		     " FROM plan WHERE removed_s=0 OR ? ORDER BY entry",
 		     "i", (int64_t)all);
-	if (r)
-		return r;
-	while ((r = db_next(db, q, e)) > 0) {
-		r = array_grow(&p, n, &room, sizeof(*p));
-		if (!r)
-			r = read_row(q, &p[n++]);
-		if (r)
-			break;
-	}
-	db_done(q);
-	if (r) {
-		plan_entries_free(p, n);
-		return r;
-	}
-	*ret = p;
-	*ret_n = n;
-	return 0;
+	return r ? r : db_rows(db, q, &row, ret, ret_n, e);
 }
 
 static int mark_removed(struct db *db, int64_t entry, int64_t now_s,

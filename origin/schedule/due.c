@@ -6,29 +6,23 @@
 #include "origin/schedule/due.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
-#include "common/array.h"
 #include "common/wire.h"
 
-static int add(struct due **list, size_t *n, size_t *room,
-	       struct sqlite3_stmt *q)
+static int read_due(struct sqlite3_stmt *q, void *ret)
 {
-	if (array_grow(list, *n, room, sizeof(**list)))
-		return -ENOMEM;
-	snprintf((*list)[*n].server, sizeof((*list)[*n].server), "%s",
-		 db_col_text(q, 0));
-	(*list)[*n].rank = (size_t)db_col_int(q, 1);
-	(*n)++;
+	struct due *d = ret;
+
+	db_col_copy(q, 0, d->server, sizeof(d->server));
+	d->rank = (size_t)db_col_int(q, 1);
 	return 0;
 }
 
 int due_list(struct db *db, struct due **ret, size_t *ret_n, struct err *e)
 {
-	struct due *list = NULL;
+	const struct db_row row = {sizeof(**ret), read_due, NULL};
 	struct sqlite3_stmt *q;
-	size_t n = 0, room = 0;
 	int r;
 
 	r = db_query(db, &q, e,
@@ -41,21 +35,5 @@ int due_list(struct db *db, struct due **ret, size_t *ret_n, struct err *e)
 		     " WHERE o.state<2 AND o.kind=?)"
 		     " GROUP BY server ORDER BY server",
 		     "i", (int64_t)ORDER_PREFETCH);
-	if (r)
-		return r;
-	while ((r = db_next(db, q, e)) == 1) {
-		r = add(&list, &n, &room, q);
-		if (r) {
-			err_set(e, -r, "out of memory");
-			break;
-		}
-	}
-	db_done(q);
-	if (r) {
-		free(list);
-		return r;
-	}
-	*ret = list;
-	*ret_n = n;
-	return 0;
+	return r ? r : db_rows(db, q, &row, ret, ret_n, e);
 }

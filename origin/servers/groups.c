@@ -9,10 +9,8 @@
 #include "origin/servers/groups.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
-#include "common/array.h"
 #include "common/names.h"
 #include "origin/db/origindb.h"
 
@@ -111,37 +109,24 @@ int groups_remove(struct db *db, const char *group, char *const *server,
 	return db_end(db, r, e);
 }
 
+static int read_member(struct sqlite3_stmt *q, void *ret)
+{
+	struct group_member *m = ret;
+
+	db_col_copy(q, 0, m->group, sizeof(m->group));
+	db_col_copy(q, 1, m->server, sizeof(m->server));
+	return 0;
+}
+
 int groups_list(struct db *db, struct group_member **ret, size_t *ret_n,
 		struct err *e)
 {
-	struct group_member *m = NULL;
+	const struct db_row row = {sizeof(**ret), read_member, NULL};
 	struct sqlite3_stmt *q;
-	size_t n = 0, room = 0;
 	int r;
 
 	r = db_query(db, &q, e,
 		     "SELECT name,server FROM server_group"
 		     " ORDER BY name,server", "");
-	if (r)
-		return r;
-	while ((r = db_next(db, q, e)) > 0) {
-		r = array_grow(&m, n, &room, sizeof(*m));
-		if (r) {
-			err_set(e, -r, "out of memory");
-			break;
-		}
-		snprintf(m[n].group, sizeof(m[n].group), "%s",
-			 db_col_text(q, 0));
-		snprintf(m[n].server, sizeof(m[n].server), "%s",
-			 db_col_text(q, 1));
-		n++;
-	}
-	db_done(q);
-	if (r) {
-		free(m);
-		return r;
-	}
-	*ret = m;
-	*ret_n = n;
-	return 0;
+	return r ? r : db_rows(db, q, &row, ret, ret_n, e);
 }

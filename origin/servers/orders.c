@@ -19,7 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/array.h"
 #include "common/limits.h"
 #include "origin/db/origindb.h"
 
@@ -59,8 +58,9 @@ void orders_free(struct order *o, size_t n)
 	WIRE_COLUMNS ",server,state,created_s,sent_s,updated_s,sent_count," \
 	"stored,message"
 
-static int read_wire(struct sqlite3_stmt *q, struct wire_order *o)
+static int read_wire(struct sqlite3_stmt *q, void *ret)
 {
+	struct wire_order *o = ret;
 	const void *digest;
 	size_t n;
 
@@ -81,27 +81,30 @@ static int read_wire(struct sqlite3_stmt *q, struct wire_order *o)
 	return o->name ? 0 : -ENOMEM;
 }
 
-static void copy_text(struct sqlite3_stmt *q, int col, char *out, size_t size)
+static void clear_wire(void *order)
 {
-	const char *s = db_col_text(q, col);
-
-	out[0] = '\0';
-	if (s)
-		strncat(out, s, size - 1);
+	wire_order_clear(order);
 }
 
-static int read_order(struct sqlite3_stmt *q, struct order *o)
+static int read_order(struct sqlite3_stmt *q, void *ret)
 {
+	struct order *o = ret;
+
 	memset(o, 0, sizeof(*o));
-	copy_text(q, 11, o->server, sizeof(o->server));
+	db_col_copy(q, 11, o->server, sizeof(o->server));
 	o->state = (enum order_state)db_col_int(q, 12);
 	o->created_s = db_col_int(q, 13);
 	o->sent_s = db_col_int(q, 14);
 	o->updated_s = db_col_int(q, 15);
 	o->sent_count = db_col_u64(q, 16);
 	o->stored_bytes = db_col_u64(q, 17);
-	copy_text(q, 18, o->message, sizeof(o->message));
+	db_col_copy(q, 18, o->message, sizeof(o->message));
 	return read_wire(q, &o->o);
+}
+
+static void clear_order(void *order)
+{
+	order_clear(order);
 }
 
 static int unknown(uint64_t number, struct err *e)
@@ -141,9 +144,8 @@ int orders_get(struct db *db, uint64_t number, struct order *ret,
 int orders_open(struct db *db, const char *server, uint64_t after,
 		struct wire_orders *ret, struct err *e)
 {
-	struct wire_order *list = NULL;
+	const struct db_row row = {sizeof(*ret->order), read_wire, clear_wire};
 	struct sqlite3_stmt *q;
-	size_t n = 0, room = 0;
 	int r;
 
 	r = db_query(db, &q, e,
@@ -151,37 +153,16 @@ int orders_open(struct db *db, const char *server, uint64_t after,
 		     " WHERE server=? AND state<2 AND number>?"
 		     " ORDER BY number LIMIT ?",
 		     "sui", server, after, (int64_t)STAGEFS_ORDERS_MAX);
-	if (r)
-		return r;
-	while ((r = db_next(db, q, e)) == 1) {
-		r = array_grow(&list, n, &room, sizeof(*list));
-		if (!r)
-			r = read_wire(q, &list[n]);
-		if (r) {
-			err_set(e, -r, "out of memory");
-			break;
-		}
-		n++;
-	}
-	db_done(q);
-	if (r) {
-		while (n)
-			wire_order_clear(&list[--n]);
-		free(list);
-		return r;
-	}
 	/* The rest of the answer is the caller's to fill. */
-	ret->order = list;
-	ret->n_orders = n;
-	return 0;
+	return r ? r
+		 : db_rows(db, q, &row, &ret->order, &ret->n_orders, e);
 }
 
 int orders_list(struct db *db, const char *server, bool all,
 		struct order **ret, size_t *ret_n, struct err *e)
 {
-	struct order *list = NULL;
+	const struct db_row row = {sizeof(**ret), read_order, clear_order};
 	struct sqlite3_stmt *q;
-	size_t n = 0, room = 0;
 	int r;
 
 	r = db_query(db, &q, e,
@@ -189,26 +170,7 @@ int orders_list(struct db *db, const char *server, bool all,
 		     " WHERE (?1 IS NULL OR server=?1) AND (?2 OR state<2)"
 		     " ORDER BY number",
 		     "si", server, (int64_t)all);
-	if (r)
-		return r;
-	while ((r = db_next(db, q, e)) == 1) {
-		r = array_grow(&list, n, &room, sizeof(*list));
-		if (!r)
-			r = read_order(q, &list[n]);
-		if (r)
-			break;
-		n++;
-	}
-	if (r == -ENOMEM)
-		err_set(e, ENOMEM, "out of memory");
-	db_done(q);
-	if (r) {
-		orders_free(list, n);
-		return r;
-	}
-	*ret = list;
-	*ret_n = n;
-	return 0;
+	return r ? r : db_rows(db, q, &row, ret, ret_n, e);
 }
 
 /* ---- giving ------------------------------------------------------------ */

@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/array.h"
 #include "common/limits.h"
 #include "origin/db/origindb.h"
 
@@ -209,23 +208,16 @@ int servers_seen(struct db *db, const char *name, int64_t now_s)
 	"last_seen_s,clock_skew_s,catalog_revision,capacity,used,reserved," \
 	"free,evictable"
 
-static void copy_text(struct sqlite3_stmt *q, int col, char *out, size_t size)
+static int read_server(struct sqlite3_stmt *q, void *ret)
 {
-	const char *s = db_col_text(q, col);
+	struct server *s = ret;
 
-	out[0] = '\0';
-	if (s)
-		strncat(out, s, size - 1);
-}
-
-static void read_server(struct sqlite3_stmt *q, struct server *s)
-{
 	memset(s, 0, sizeof(*s));
-	copy_text(q, 0, s->name, sizeof(s->name));
-	copy_text(q, 1, s->version, sizeof(s->version));
-	copy_text(q, 2, s->time_zone, sizeof(s->time_zone));
-	copy_text(q, 3, s->address, sizeof(s->address));
-	copy_text(q, 4, s->prefetch_rate, sizeof(s->prefetch_rate));
+	db_col_copy(q, 0, s->name, sizeof(s->name));
+	db_col_copy(q, 1, s->version, sizeof(s->version));
+	db_col_copy(q, 2, s->time_zone, sizeof(s->time_zone));
+	db_col_copy(q, 3, s->address, sizeof(s->address));
+	db_col_copy(q, 4, s->prefetch_rate, sizeof(s->prefetch_rate));
 	s->first_seen_s = db_col_int(q, 5);
 	s->last_seen_s = db_col_int(q, 6);
 	s->clock_skew_s = db_col_int(q, 7);
@@ -235,36 +227,19 @@ static void read_server(struct sqlite3_stmt *q, struct server *s)
 	s->reserved_bytes = db_col_u64(q, 11);
 	s->free_bytes = db_col_u64(q, 12);
 	s->evictable_bytes = db_col_u64(q, 13);
+	return 0;
 }
 
 int servers_list(struct db *db, struct server **ret, size_t *ret_n,
 		 struct err *e)
 {
-	struct server *list = NULL;
+	const struct db_row row = {sizeof(**ret), read_server, NULL};
 	struct sqlite3_stmt *q;
-	size_t n = 0, room = 0;
 	int r;
 
 	r = db_query(db, &q, e, "SELECT " COLUMNS " FROM server ORDER BY name",
 		     "");
-	if (r)
-		return r;
-	while ((r = db_next(db, q, e)) == 1) {
-		r = array_grow(&list, n, &room, sizeof(*list));
-		if (r) {
-			err_set(e, -r, "out of memory");
-			break;
-		}
-		read_server(q, &list[n++]);
-	}
-	db_done(q);
-	if (r) {
-		free(list);
-		return r;
-	}
-	*ret = list;
-	*ret_n = n;
-	return 0;
+	return r ? r : db_rows(db, q, &row, ret, ret_n, e);
 }
 
 static int unknown(const char *name, struct err *e)
@@ -285,18 +260,17 @@ int servers_get(struct db *db, const char *name, struct server *ret,
 	if (r)
 		return r;
 	r = db_next(db, q, e);
-	if (r == 1) {
-		read_server(q, ret);
-		r = 0;
-	} else if (r == 0) {
+	if (r == 1)
+		r = read_server(q, ret);
+	else if (r == 0)
 		r = unknown(name, e);
-	}
 	db_done(q);
 	return r;
 }
 
-static int read_image(struct sqlite3_stmt *q, struct wire_image *i)
+static int read_image(struct sqlite3_stmt *q, void *ret)
 {
+	struct wire_image *i = ret;
 	const void *digest;
 	size_t n;
 
@@ -316,12 +290,16 @@ static int read_image(struct sqlite3_stmt *q, struct wire_image *i)
 	return i->name ? 0 : -ENOMEM;
 }
 
+static void clear_image(void *image)
+{
+	wire_image_clear(image);
+}
+
 int servers_images(struct db *db, const char *name, struct wire_image **ret,
 		   size_t *ret_n, struct err *e)
 {
-	struct wire_image *list = NULL;
+	const struct db_row row = {sizeof(**ret), read_image, clear_image};
 	struct sqlite3_stmt *q;
-	size_t n = 0, room = 0;
 	int r;
 
 	r = db_query(db, &q, e,
@@ -329,28 +307,7 @@ int servers_images(struct db *db, const char *name, struct wire_image **ret,
 		     "stored_at_s,held_until_s,open FROM server_image"
 		     " WHERE server=? ORDER BY stored_seq,id",
 		     "s", name);
-	if (r)
-		return r;
-	while ((r = db_next(db, q, e)) == 1) {
-		r = array_grow(&list, n, &room, sizeof(*list));
-		if (!r)
-			r = read_image(q, &list[n]);
-		if (r) {
-			err_set(e, -r, "out of memory");
-			break;
-		}
-		n++;
-	}
-	db_done(q);
-	if (r) {
-		while (n)
-			wire_image_clear(&list[--n]);
-		free(list);
-		return r;
-	}
-	*ret = list;
-	*ret_n = n;
-	return 0;
+	return r ? r : db_rows(db, q, &row, ret, ret_n, e);
 }
 
 /* ---- changing by hand -------------------------------------------------- */

@@ -260,6 +260,71 @@ static void test_errors(void **state)
 	db_close(db);
 }
 
+struct thing {
+	char name[8];
+	char *copy;
+};
+
+static int n_read, n_cleared, fails_at;
+
+static int read_thing(struct sqlite3_stmt *q, void *ret)
+{
+	struct thing *t = ret;
+
+	db_col_copy(q, 0, t->name, sizeof(t->name));
+	t->copy = ++n_read == fails_at ? NULL : strdup(t->name);
+	return t->copy ? 0 : -ENOMEM;
+}
+
+static void clear_thing(void *thing)
+{
+	free(((struct thing *)thing)->copy);
+	n_cleared++;
+}
+
+static void test_rows(void **state)
+{
+	static const char all[] = "SELECT name FROM t WHERE id<=? ORDER BY id";
+	const struct db_row row = {sizeof(struct thing), read_thing,
+				   clear_thing};
+	struct thing none, *t = &none;
+	struct sqlite3_stmt *q;
+	struct db *db;
+	struct err e;
+	size_t n = 7;
+
+	(void)state;
+	assert_int_equal(db_open(path, DB_CREATE, &v1, &db, NULL), 0);
+	for (int64_t i = 1; i <= 100; i++)
+		assert_int_equal(db_run(db, &e, "INSERT INTO t(id,name) VALUES("
+					"?1,CASE ?1 WHEN 1 THEN NULL ELSE "
+					"'number '||?1 END)", "i", i), 0);
+	/* Nothing is left of what was read, nothing is given back. */
+	n_read = n_cleared = 0;
+	fails_at = 70;
+	assert_int_equal(db_query(db, &q, &e, all, "i", INT64_C(100)), 0);
+	assert_int_equal(db_rows(db, q, &row, &t, &n, &e), -ENOMEM);
+	assert_int_equal(n_cleared, 70);
+	assert_string_equal(e.text, "out of memory");
+	assert_ptr_equal(t, &none);
+	assert_int_equal(n, 7);
+
+	fails_at = 0;
+	assert_int_equal(db_query(db, &q, &e, all, "i", INT64_C(100)), 0);
+	assert_int_equal(db_rows(db, q, &row, &t, &n, &e), 0);
+	assert_int_equal(n, 100);
+	assert_string_equal(t[0].name, "");
+	assert_string_equal(t[98].name, "number ");
+	while (n)
+		clear_thing(&t[--n]);
+	free(t);
+	assert_int_equal(db_query(db, &q, &e, all, "i", INT64_C(0)), 0);
+	assert_int_equal(db_rows(db, q, &row, &t, &n, &e), 0);
+	assert_int_equal(n, 0);
+	assert_null(t);
+	db_close(db);
+}
+
 static void test_busy(void **state)
 {
 	struct db *a, *b;
@@ -326,6 +391,7 @@ int main(void)
 		T(test_durability_settings),
 		T(test_transactions),
 		T(test_steps),
+		T(test_rows),
 		T(test_failed_step_leaves_the_one_before),
 		T(test_refusals),
 		T(test_errors),
