@@ -76,20 +76,26 @@ static void test_fetch(void **state)
 	assert_int_equal(atomic_load(&fake.started), 3);
 }
 
-/* Ctrl-C on the client ends its fetch. */
-static void test_client_goes(void **state)
+/* A fetch that is under way and does not end by itself. */
+static int hanging_fetch(void)
 {
 	static const char request[] =
 		"{\"verb\":\"fetch\",\"name\":\"win11/base.wim\"}\n";
 	int fd = dial();
 
-	(void)state;
 	fake.hang = true;
 	assert_int_equal(write(fd, request, sizeof(request) - 1),
 			 sizeof(request) - 1);
 	while (!atomic_load(&fake.started))
 		usleep(1000);
-	close(fd);
+	return fd;
+}
+
+/* Ctrl-C on the client ends its fetch. */
+static void test_client_goes(void **state)
+{
+	(void)state;
+	close(hanging_fetch());
 	while (!atomic_load(&fake.cancelled))
 		usleep(1000);
 }
@@ -97,16 +103,9 @@ static void test_client_goes(void **state)
 /* An umount in the middle of a fetch: control_free returns. */
 static void test_end_in_work(void **state)
 {
-	static const char request[] =
-		"{\"verb\":\"fetch\",\"name\":\"win11/base.wim\"}\n";
-	int fd = dial();
+	int fd = hanging_fetch();
 
 	(void)state;
-	fake.hang = true;
-	assert_int_equal(write(fd, request, sizeof(request) - 1),
-			 sizeof(request) - 1);
-	while (!atomic_load(&fake.started))
-		usleep(1000);
 	control_free(t.control);
 	t.control = NULL;
 	assert_int_equal(atomic_load(&fake.cancelled), 1);
