@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/units.h"
 
@@ -122,28 +123,36 @@ bool plan_is_next(const struct view *v, size_t i)
 
 /* ---- remove ------------------------------------------------------------ */
 
+static bool among(const int64_t *entry, size_t n, int64_t one)
+{
+	while (n)
+		if (entry[--n] == one)
+			return true;
+	return false;
+}
+
 static int run_remove(struct cli_context *c)
 {
-	struct db *db;
+	CLEAN_FREE int64_t *entry = calloc((size_t)c->n_args, sizeof(*entry));
+	CLEAN_DB struct db *db = NULL;
+	size_t n = 0;
 	struct err e;
-	int64_t n;
-	int r = 0;
+	int r = entry ? 0 : cli_fail(c, "out of memory");
 
-	for (int i = 0; i < c->n_args && !r; i++)
-		r = plan_number(c, c->arg[i], &n);
+	for (int i = 0; i < c->n_args && !r; i++) {
+		r = plan_number(c, c->arg[i], &entry[n]);
+		n += !among(entry, n, entry[n]);
+	}
 	if (!r)
 		r = verb_open_db(c, &db);
 	if (r)
 		return r;
-	for (int i = 0; i < c->n_args && !r; i++) {
-		plan_number(c, c->arg[i], &n);
-		if (plan_remove(db, n, clock_unix_s(), &e))
-			r = cli_fail(c, "%s", e.text);
-		else
-			printf("entry %" PRId64 ": removed\n", n);
-	}
-	db_close(db);
-	return r;
+	if (plan_remove(db, entry, n, clock_unix_s(), &e))
+		return cli_fail(c, "%s%s", e.text,
+				n > 1 ? "; nothing was removed" : "");
+	for (size_t i = 0; i < n; i++)
+		printf("entry %" PRId64 ": removed\n", entry[i]);
+	return 0;
 }
 
 /* ---- the verbs --------------------------------------------------------- */
@@ -185,8 +194,8 @@ const struct cli_verb verbs_plan[] = {
 		.run = run_remove,
 		.min_args = 1,
 		.max_args = -1,
-		.details = "Transfers for it end, and what it held may be "
-			   "evicted again.",
+		.details = "Transfers for them end, and what they held may be "
+			   "evicted again. All are removed, or none.",
 	},
 	{
 		.name = "check",
@@ -212,13 +221,15 @@ const struct cli_verb verbs_plan[] = {
 			"these fields, separated by tabs: server, image, at, "
 			"until, repeat, priority. The last three may be empty "
 			"or missing; empty lines and lines that start with # "
-			"are skipped. All lines are checked before the first "
-			"is added.",
+			"are skipped. A line of +@GROUP and SERVER puts a "
+			"server into a group, before the entries that name it. "
+			"All is added, or nothing.",
 	},
 	{
 		.name = "export",
 		.summary = "print the plan as `plan import` takes it",
 		.run = plan_export_run,
+		.details = "Groups first, then all entries that are not over.",
 	},
 	{0},
 };

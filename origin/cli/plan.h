@@ -6,6 +6,7 @@
 #include "origin/cli/verbs.h"
 #include "origin/plan/when.h"
 #include "origin/schedule/view.h"
+#include "origin/servers/groups.h"
 
 /* Longer than any sentence on a job, victims included. */
 #define VERDICT_TEXT 1024
@@ -31,6 +32,11 @@ void plan_time_cell(struct table *t, void *row, size_t col, bool json,
 struct plan_texts {
 	const char *server, *image, *at, *until, *repeat, *priority;
 	bool force;
+	/* One without an end may begin in the past by less than this. */
+	int64_t late_s;
+	/* Groups that are about to be made; borrowed. */
+	const struct group_member *member;
+	size_t n_members;
 };
 /* -EINVAL and the like: bad words; -ENOENT: no such server, group, image. */
 int plan_read_entry(struct db *db, const struct plan_texts *x, int64_t now_s,

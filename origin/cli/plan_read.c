@@ -18,35 +18,68 @@
  * The zone of all servers in a group. Two zones are a question for the planner:
  * 06:00 is one moment for an entry.
  */
-static int find_group_zone(struct db *db, const struct plan_texts *x,
-			   char zone[ZONE_MAX], struct err *e)
+struct group_zone {
+	char *zone; /* "": they differ */
+	bool zoned;
+	size_t n; /* servers, or their zones */
+};
+
+static void add_zone(struct group_zone *g, const char *of)
+{
+	g->n++;
+	if (!of || !*of || zone_check(of, NULL))
+		return; /* not seen yet, or not known here */
+	if (!g->zoned)
+		snprintf(g->zone, ZONE_MAX, "%s", of);
+	else if (strcmp(g->zone, of) != 0)
+		g->zone[0] = '\0';
+	g->zoned = true;
+}
+
+static int add_stored_zones(struct db *db, const char *group,
+			    struct group_zone *g, struct err *e)
 {
 	struct sqlite3_stmt *q;
-	bool zoned = false;
-	int64_t n = 0;
 	int r;
 
 	r = db_query(db, &q, e,
 		     "SELECT DISTINCT s.time_zone FROM server_group g LEFT JOIN"
-		     " server s ON s.name=g.server WHERE g.name=?", "s",
-		     x->server + 1);
+		     " server s ON s.name=g.server WHERE g.name=?", "s", group);
 	if (r)
 		return r;
-	zone_local(zone);
-	while ((r = db_next(db, q, e)) > 0) {
-		const char *of = db_col_text(q, 0);
-
-		n++;
-		if (!of || !*of || zone_check(of, NULL))
-			continue; /* not seen yet, or not known here */
-		if (zoned)
-			zone[0] = '\0'; /* a second one */
-		else
-			snprintf(zone, ZONE_MAX, "%s", of);
-		zoned = true;
-	}
+	while ((r = db_next(db, q, e)) > 0)
+		add_zone(g, db_col_text(q, 0));
 	db_done(q);
-	if (!r && n == 0 && !x->force)
+	return r;
+}
+
+static int add_new_zones(struct db *db, const struct plan_texts *x,
+			 struct group_zone *g, struct err *e)
+{
+	struct server s;
+	int r = 0;
+
+	for (size_t i = 0; i < x->n_members && !r; i++) {
+		if (strcmp(x->member[i].group, x->server + 1) != 0)
+			continue;
+		r = servers_get(db, x->member[i].server, &s, e);
+		add_zone(g, r ? NULL : s.time_zone);
+		r = r == -ENOENT ? 0 : r;
+	}
+	return r;
+}
+
+static int find_group_zone(struct db *db, const struct plan_texts *x,
+			   char zone[ZONE_MAX], struct err *e)
+{
+	struct group_zone g = {.zone = zone};
+	int r;
+
+	zone_local(zone);
+	r = add_stored_zones(db, x->server + 1, &g, e);
+	if (!r)
+		r = add_new_zones(db, x, &g, e);
+	if (!r && g.n == 0 && !x->force)
 		r = err_set(e, ENOENT, "there is no group '%s': see "
 			    "`stagefs-origin server group list` (--force plans "
 			    "for one that is empty yet)", x->server);
@@ -128,6 +161,7 @@ static int read_times(const struct plan_texts *x, const char *zone,
 		      int64_t now_s, struct plan_entry *p, struct err *e)
 {
 	char until_zone[ZONE_MAX];
+	int64_t end_s;
 	int r;
 
 	if (*zone == '\0') {
@@ -146,7 +180,8 @@ static int read_times(const struct plan_texts *x, const char *zone,
 		if (r)
 			return err_prefix(e, -r, "until");
 	}
-	if (!*x->repeat && p->at_s < now_s - PAST_S && p->until_s <= now_s)
+	end_s = p->until_s ? p->until_s : p->at_s + x->late_s;
+	if (!*x->repeat && p->at_s < now_s - PAST_S && end_s <= now_s)
 		return err_set(e, EINVAL, "at: '%s' is in the past", x->at);
 	return 0;
 }
@@ -196,6 +231,10 @@ int plan_read_entry(struct db *db, const struct plan_texts *x, int64_t now_s,
 	p.image = strdup(x->image);
 	if (!p.image)
 		return err_set(e, ENOMEM, "out of memory");
-	*ret = p;
-	return 0;
+	r = plan_check(&p, e);
+	if (r)
+		plan_entry_clear(&p);
+	else
+		*ret = p;
+	return r;
 }

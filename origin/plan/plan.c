@@ -53,7 +53,7 @@ int plan_check_image(const char *image, struct err *e)
 	return name_check_image(folder, e);
 }
 
-static int check(const struct plan_entry *p, struct err *e)
+int plan_check(const struct plan_entry *p, struct err *e)
 {
 	struct repeat rep = plan_repeat(p);
 	char at[WHEN_TEXT], until[WHEN_TEXT];
@@ -79,17 +79,9 @@ static int check(const struct plan_entry *p, struct err *e)
 static int insert(struct db *db, struct plan_entry *p, int64_t now_s,
 		  struct err *e)
 {
-	int64_t n = 0;
 	char at[WHEN_TEXT];
 	int r;
 
-	r = db_get_int(db, e, &n,
-		       "SELECT count(*) FROM plan WHERE removed_s=0", "");
-	if (r)
-		return r;
-	if (n >= PLAN_ENTRIES_MAX)
-		return err_set(e, E2BIG, "the plan has %d entries: remove some",
-			       PLAN_ENTRIES_MAX);
 	r = db_run(db, e,
 		   "INSERT INTO plan(server,image,at_s,zone,until_s,repeat,"
 		   "priority,created_s) VALUES(?,?,?,?,?,?,?,?)",
@@ -105,16 +97,39 @@ static int insert(struct db *db, struct plan_entry *p, int64_t now_s,
 			    *p->repeat ? ", " : "", p->repeat);
 }
 
+static int check_room(struct db *db, struct err *e)
+{
+	int64_t n;
+	int r = db_get_int(db, e, &n,
+			   "SELECT count(*) FROM plan WHERE removed_s=0", "");
+
+	if (!r && n > PLAN_ENTRIES_MAX)
+		r = err_set(e, E2BIG, "the plan has room for %d entries: "
+			    "remove some", PLAN_ENTRIES_MAX);
+	return r;
+}
+
+int plan_add_within(struct db *db, struct plan_entry *p, size_t n,
+		    int64_t now_s, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < n && !r; i++) {
+		r = plan_check(&p[i], e);
+		if (!r)
+			r = insert(db, &p[i], now_s, e);
+	}
+	return r ? r : check_room(db, e);
+}
+
 int plan_add(struct db *db, struct plan_entry *p, int64_t now_s,
 	     struct err *e)
 {
-	int r = check(p, e);
+	int r = db_begin(db, e);
 
-	if (!r)
-		r = db_begin(db, e);
 	if (r)
 		return r;
-	r = insert(db, p, now_s, e);
+	r = plan_add_within(db, p, 1, now_s, e);
 	return db_end(db, r, e);
 }
 
@@ -203,12 +218,14 @@ static int mark_removed(struct db *db, int64_t entry, int64_t now_s,
 	return r;
 }
 
-int plan_remove(struct db *db, int64_t entry, int64_t now_s, struct err *e)
+int plan_remove(struct db *db, const int64_t *entry, size_t n, int64_t now_s,
+		struct err *e)
 {
 	int r = db_begin(db, e);
 
 	if (r)
 		return r;
-	r = mark_removed(db, entry, now_s, e);
+	for (size_t i = 0; i < n && !r; i++)
+		r = mark_removed(db, entry[i], now_s, e);
 	return db_end(db, r, e);
 }

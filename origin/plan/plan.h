@@ -58,17 +58,24 @@ void plan_entries_free(struct plan_entry *p, size_t n);
 struct repeat plan_repeat(const struct plan_entry *p);
 
 /* -EINVAL: a bad name, `until` not after `at`, a rule that is none. Does not
- * look whether server and image exist. Sets p->entry. */
+ * look whether server and image exist. */
+int plan_check(const struct plan_entry *p, struct err *e);
+/* Checks it first. Sets p->entry. */
 int plan_add(struct db *db, struct plan_entry *p, int64_t now_s,
 	     struct err *e);
+/* The same for many, inside the caller's transaction: who gets an error takes
+ * all of it back. */
+int plan_add_within(struct db *db, struct plan_entry *p, size_t n,
+		    int64_t now_s, struct err *e);
 /* -ENOENT. Also a removed one (removed_s is set). */
 int plan_get(struct db *db, int64_t entry, struct plan_entry *ret,
 	     struct err *e);
 /* All that are not removed, or with `all` these too; malloc'd. */
 int plan_list(struct db *db, bool all, struct plan_entry **ret, size_t *ret_n,
 	      struct err *e);
-/* The row stays, marked: jobs and the log refer to it. -ENOENT: no such entry
- * or removed already. */
-int plan_remove(struct db *db, int64_t entry, int64_t now_s, struct err *e);
+/* All of them, or nothing. The rows stay, marked: jobs and the log refer to
+ * them. -ENOENT: there is no such entry, or it is removed already. */
+int plan_remove(struct db *db, const int64_t *entry, size_t n, int64_t now_s,
+		struct err *e);
 
 #endif

@@ -47,6 +47,19 @@ static int check_room(struct db *db, struct err *e)
 	return r;
 }
 
+int groups_add_within(struct db *db, const struct group_member *m, size_t n,
+		      int64_t now_s, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < n && !r; i++) {
+		r = check_name(m[i].group, e);
+		if (!r)
+			r = add_one(db, m[i].group, m[i].server, now_s, e);
+	}
+	return r || n == 0 ? r : check_room(db, e);
+}
+
 int groups_add(struct db *db, const char *group, char *const *server,
 	       size_t n, int64_t now_s, struct err *e)
 {

@@ -24,6 +24,10 @@ struct group_member {
  * a bad name; -E2BIG. */
 int groups_add(struct db *db, const char *group, char *const *server,
 	       size_t n, int64_t now_s, struct err *e);
+/* The same for any groups, inside the caller's transaction: who gets an error
+ * takes all of it back. */
+int groups_add_within(struct db *db, const struct group_member *m, size_t n,
+		      int64_t now_s, struct err *e);
 /* All of `server`, or nothing; n 0: all that are in it. -ENOENT: no such
  * group, or one is not in it. */
 int groups_remove(struct db *db, const char *group, char *const *server,

@@ -107,7 +107,7 @@ when "twice|\+0[12]:00" "2031-10-26 02:30"
 when "skip|never|does not" "2031-03-30 02:30"
 when "past" "2001-12-01 06:00"
 over() { usage "$1" add --server line3 --image $IMAGE --at "$AT" "${@:2}"; }
-failure "end .* before it begins" add --server line3 --image $IMAGE --at "$AT" --until "2031-11-01 06:00"
+usage "end .* before it begins" add --server line3 --image $IMAGE --at "$AT" --until "2031-11-01 06:00"
 over "until" --until never
 over "repeat|rule" --repeat SOMETIMES
 over "repeat|rule|FREQ" --repeat "FREQ=SECONDLY"

@@ -94,7 +94,16 @@ refused "bad.tsv, line 1: at: 'yesterday'.*nothing was added" origin plan import
 cat "$T/plan.tsv" "$T/bad.tsv" > "$T/half.tsv"
 refused "half.tsv, line 5: .*nothing was added" origin plan import "$T/half.tsv"
 equal "$(origin plan export | grep -vc '^#')" 3
-origin plan remove 1 2 5 > /dev/null
+# What would be refused alone is refused in a table, and takes all with it.
+printf 'line3\twin11/base.wim\t+1h\nline3\twin11/base.wim\t+2h\t2020-01-01 06:00\n' > "$T/bad.tsv"
+refused "line 2: .*end .* before it begins.*nothing was added" origin plan import "$T/bad.tsv"
+equal "$(origin plan export | grep -vc '^#')" 3
+# Several are removed, or none.
+refused "there is no plan entry 77: see .*; nothing was removed" origin plan remove 1 77 2
+refused "plan entry 4 is removed already.*; nothing was removed" origin plan remove 2 4
+equal "$(origin plan export | grep -vc '^#')" 3
+origin plan remove 1 2 5 2 > "$T/out"
+equal "$(tr '\n' ' ' < "$T/out")" "entry 1: removed entry 2: removed entry 5: removed "
 origin plan import "$T/plan.tsv" | grep -q '^3 entries added$'
 origin plan export > "$T/again.tsv"
 same_bytes "$T/plan.tsv" "$T/again.tsv"
@@ -152,9 +161,43 @@ publish "$T/a" win11/base.wim
 origin plan list | grep -q 'group @hall1 has no servers'
 origin plan export | grep -q '^@hall1	win11/	2036-12-02T06:00:00+09:00 Asia/Tokyo	'
 origin plan export > "$T/plan.tsv"
-refused "line 5: there is no group '@hall1'.*nothing was added" origin plan import "$T/plan.tsv"
+refused "line 6: there is no group '@hall1'.*nothing was added" origin plan import "$T/plan.tsv"
 origin plan import --force "$T/plan.tsv" > /dev/null
-origin log | grep -q 'grouped *line9 '
+
+# ---- all of it, on another origin: groups, zones that are no city's, and what
+# has begun; not what is over
+origin plan remove 9 > /dev/null
+origin server group add hall1 line3 line9 > /dev/null
+line3 --at "2036-12-01 06:00 CET" --repeat FREQ=DAILY > /dev/null
+entry=$(line3 --at "2036-12-02 06:00" | sed -n 's/^entry \([0-9]*\): .*/\1/p')
+sqlite3 "$STORE/origin.db" "UPDATE plan SET at_s=strftime('%s', 'now')-7200 WHERE entry=$entry"
+line3 --at "2036-12-03 06:00" > /dev/null
+sqlite3 "$STORE/origin.db" "UPDATE plan SET at_s=1700000000 WHERE entry=$((entry + 1))"
+origin plan export > "$T/plan.tsv"
+grep -q 'T06:00:00+01:00 CET	' "$T/plan.tsv"
+if grep -q '2023-11-1' "$T/plan.tsv"; then fail "what is over is exported"; fi
+STORE=$T/other
+origin init > /dev/null
+publish "$T/a" win11/base.wim
+refused "line 5: there is no server 'line3'.*nothing was added" origin plan import "$T/plan.tsv"
+equal "$(origin server group list -n | wc -l)" 0 "a part of it was added"
+origin plan import --force - < "$T/plan.tsv" > "$T/out"
+grep -q '^3 servers put into groups$' "$T/out"
+origin plan export > "$T/again.tsv"
+same_bytes "$T/plan.tsv" "$T/again.tsv"
+equal "$(origin server group list -n -r | tr '\n' ' ')" "hall1 line3 hall1 line9 hall2 line4 "
+# The groups of a table are known to its own entries.
+printf '+@hall3\tline5\t\t\t\t\n@hall3\twin11/\t+1h\n' > "$T/plan.tsv"
+origin plan import "$T/plan.tsv" > /dev/null
+origin plan list -s @hall3 -n -o SERVER | grep -q line5
+for bad in '+@hall3\t' '+@\tline5' '+@hall 3\tline5' '+@hall3\tli ne' '+@hall3\tline5\tline6'; do
+	# shellcheck disable=SC2059
+	printf "$bad\n" > "$T/bad.tsv"
+	refused "line 1: .*nothing was added" origin plan import "$T/bad.tsv"
+done
+STORE=$T/store
+origin log > "$T/out"
+grep -q 'grouped *line9 ' "$T/out"
 for verb in add list remove; do
 	origin server group "$verb" --help | grep -q '^Usage: '
 done

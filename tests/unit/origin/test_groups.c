@@ -203,7 +203,7 @@ static void change_entry(struct entry *x)
 	struct err e;
 
 	if (x->number) {
-		assert_int_equal(plan_remove(db, x->number, now, &e), 0);
+		assert_int_equal(plan_remove(db, &x->number, 1, now, &e), 0);
 		x->number = 0;
 		return;
 	}

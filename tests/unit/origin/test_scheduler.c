@@ -159,7 +159,7 @@ static void test_removed_entry(void **state)
 	run();
 	assert_string_equal(orders("line3"), "1 prefetch 2, 2 prefetch 3");
 	fetched("line3");
-	assert_int_equal(plan_remove(db, e, now, NULL), 0);
+	assert_int_equal(plan_remove(db, &e, 1, now, NULL), 0);
 	run();
 	assert_string_equal(orders("line3"), "2 prefetch 3, 3 cancel 1");
 	report("line3", 3, REPORT_DONE, 0, "");
@@ -175,10 +175,10 @@ static void test_removed_entry(void **state)
 	run();
 	assert_string_equal(orders("line3"), "");
 	expect_job(f, JOB_STAGED, NULL);
-	assert_int_equal(plan_remove(db, f, now, NULL), 0);
+	assert_int_equal(plan_remove(db, &f, 1, now, NULL), 0);
 	run();
 	assert_string_equal(orders("line3"), "5 release 3");
-	assert_int_equal(plan_remove(db, f, now, NULL), -ENOENT);
+	assert_int_equal(plan_remove(db, &f, 1, now, NULL), -ENOENT);
 }
 
 /* A hold by hand, or of nobody, is not the plan's to take away. */
@@ -219,7 +219,7 @@ static void test_hold_is_the_longest(void **state)
 	now += 60;
 	run();
 	assert_string_equal(orders("line3"), "");
-	plan_remove(db, e, now, NULL);
+	plan_remove(db, &e, 1, now, NULL);
 	run();
 	assert_string_equal(orders("line3"), "3 hold 2");
 	assert_int_equal(
