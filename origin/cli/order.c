@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/names.h"
 #include "common/units.h"
@@ -29,7 +30,7 @@ static int check_server(struct cli_context *c, struct db *db)
 	int r;
 
 	if (name_check_server(name, &e))
-		return cli_fail(c, "%s", e.text);
+		return cli_usage(c, "%s", e.text);
 	r = servers_get(db, name, &s, &e);
 	if (r == -ENOENT && cli_flag(c, "force"))
 		return 0;
@@ -256,21 +257,27 @@ static int parse_number(const char *text, uint64_t *ret)
 
 static int run_cancel(struct cli_context *c)
 {
+	size_t n = (size_t)c->n_args;
+	CLEAN_FREE uint64_t *number = calloc(n, sizeof(*number));
 	CLEAN_DB struct db *db = NULL;
-	uint64_t number;
 	struct err e;
-	int r = verb_open_db(c, &db);
+	int r = number ? 0 : cli_fail(c, "out of memory");
 
-	for (int i = 0; i < c->n_args && !r; i++) {
-		if (parse_number(c->arg[i], &number))
-			return cli_usage(c, "'%s' is no number of an order: "
-					 "see `stagefs-origin order list`",
-					 c->arg[i]);
-		if (orders_cancel(db, number, clock_unix_s(), &e))
-			return cli_fail(c, "%s", e.text);
-		printf("order %llu: cancelled\n", (unsigned long long)number);
-	}
-	return r;
+	for (size_t i = 0; i < n && !r; i++)
+		if (parse_number(c->arg[i], &number[i]))
+			r = cli_usage(c, "'%s' is no number of an order: see "
+				      "`stagefs-origin order list`", c->arg[i]);
+	if (!r)
+		r = verb_open_db(c, &db);
+	if (r)
+		return r;
+	if (orders_cancel(db, number, n, clock_unix_s(), &e))
+		return cli_fail(c, "%s%s", e.text,
+				n > 1 ? "; none was cancelled" : "");
+	for (size_t i = 0; i < n; i++)
+		printf("order %llu: cancelled\n",
+		       (unsigned long long)number[i]);
+	return 0;
 }
 
 /* ---- the verbs --------------------------------------------------------- */
@@ -346,7 +353,7 @@ const struct cli_verb verbs_order[] = {
 		.max_args = -1,
 		.details = "One that was delivered already is followed by an "
 			   "order to stop; what it has stored until then "
-			   "stays.",
+			   "stays. All are taken back, or none.",
 	},
 	{0},
 };

@@ -351,13 +351,14 @@ int orders_cancel_within(struct db *db, uint64_t number, int64_t now_s,
 	return r;
 }
 
-int orders_cancel(struct db *db, uint64_t number, int64_t now_s,
-		  struct err *e)
+int orders_cancel(struct db *db, const uint64_t *number, size_t n,
+		  int64_t now_s, struct err *e)
 {
 	int r = db_begin(db, e);
 
 	if (r)
 		return r;
-	r = orders_cancel_within(db, number, now_s, e);
+	for (size_t i = 0; i < n && !r; i++)
+		r = orders_cancel_within(db, number[i], now_s, e);
 	return db_end(db, r, e);
 }

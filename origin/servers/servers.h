@@ -94,9 +94,10 @@ int orders_sent(struct db *db, const struct wire_orders *sent, int64_t now_s);
  */
 int orders_report(struct db *db, const char *server,
 		  const struct wire_report *r, int64_t now_s, struct err *e);
-/* Marks it cancelled and, if it was delivered, orders the server to stop. */
-int orders_cancel(struct db *db, uint64_t number, int64_t now_s,
-		  struct err *e);
+/* Marks them cancelled and, if one was delivered, orders the server to stop.
+ * All of them, or nothing. */
+int orders_cancel(struct db *db, const uint64_t *number, size_t n,
+		  int64_t now_s, struct err *e);
 /* All (server NULL) or one server's; `all`: final ones too. Newest last. */
 int orders_list(struct db *db, const char *server, bool all,
 		struct order **ret, size_t *ret_n, struct err *e);

@@ -151,6 +151,7 @@ for size in lots 5Q -1 1e3 "" 99999999999T 0x10; do
 	usage "." origin order reclaim line3 -- "$size"
 done
 failure "line9.*--force" origin order reclaim line9 5G
+usage "server name 'li ne'" origin order reclaim "li ne" 5G
 failure "no image named none" origin order prefetch line3 none
 failure "folder" origin order delete line3 win
 failure "no image named" origin order hold line3 none --until "$AT"

@@ -107,6 +107,8 @@ l=$(new_order origin order release line3 win/a.img)
 orders after=0 > "$T/list"
 equal "$(jq -r '[.orders[].kind] | join(" ")' "$T/list")" "delete reclaim hold release"
 equal "$(jq -r '.orders[1].bytes' "$T/list")" $((100 << 20))
+refused "no order 999: .*none was cancelled" origin order cancel "$r" 999 "$l"
+equal "$(orders after=0 | jq -r '[.orders[].kind] | join(" ")')" "delete reclaim hold release"
 origin order cancel "$r" "$l" > "$T/out"
 grep -q "order $r: cancelled" "$T/out"
 equal "$(orders after=0 | jq -r '[.orders[].kind] | join(" ")')" "delete hold cancel cancel"

@@ -199,20 +199,25 @@ static void test_cancel(void **state)
 {
 	struct wire_orders open = {0};
 	struct storetest t;
-	uint64_t a, b;
+	uint64_t a, b, both[2];
 
 	(void)state;
 	storetest_begin(&t);
 	/* One that never left needs nobody to stop. */
 	a = add(&t, "line3", ORDER_PREFETCH);
-	assert_int_equal(orders_cancel(t.db, a, NOW, &t.e), 0);
+	assert_int_equal(orders_cancel(t.db, &a, 1, NOW, &t.e), 0);
 	assert_string_equal(open_after(&t, "line3", 0), "");
-	assert_int_equal(orders_cancel(t.db, a, NOW, &t.e), -EALREADY);
-	assert_int_equal(orders_cancel(t.db, a + 7, NOW, &t.e), -ENOENT);
+	assert_int_equal(orders_cancel(t.db, &a, 1, NOW, &t.e), -EALREADY);
+	/* All, or none. */
+	both[0] = add(&t, "line3", ORDER_PREFETCH);
+	both[1] = both[0] + 7;
+	assert_int_equal(orders_cancel(t.db, both, 2, NOW, &t.e), -ENOENT);
+	assert_int_equal(state_of(&t, both[0]), ORDER_PENDING);
+	assert_int_equal(orders_cancel(t.db, both, 1, NOW, &t.e), 0);
 	/* One that did is followed by an order to stop. */
 	b = add(&t, "line3", ORDER_PREFETCH);
 	deliver(&t, "line3");
-	assert_int_equal(orders_cancel(t.db, b, NOW, &t.e), 0);
+	assert_int_equal(orders_cancel(t.db, &b, 1, NOW, &t.e), 0);
 	assert_int_equal(orders_open(t.db, "line3", 0, &open, &t.e), 0);
 	assert_int_equal(open.n_orders, 1);
 	assert_int_equal(open.order[0].kind, ORDER_CANCEL);
@@ -342,7 +347,7 @@ static void test_random_orders(void **state)
 		case 4:
 			if (!pick)
 				break;
-			r = orders_cancel(t.db, pick, NOW, &t.e);
+			r = orders_cancel(t.db, &pick, 1, NOW, &t.e);
 			assert_int_equal(r, m[pick].state >= ORDER_DONE
 						    ? -EALREADY
 						    : 0);
@@ -418,7 +423,7 @@ static void test_without_a_log_nothing_happens(void **state)
 	assert_true(orders_report(t.db, "line3", &done, NOW, &t.e) < 0);
 	assert_non_null(strstr(t.e.text, "log"));
 	t.e.text[0] = '\0';
-	assert_true(orders_cancel(t.db, done.number, NOW, &t.e) < 0);
+	assert_true(orders_cancel(t.db, &done.number, 1, NOW, &t.e) < 0);
 	assert_non_null(strstr(t.e.text, "log"));
 	assert_int_equal(state_of(&t, done.number), ORDER_PENDING);
 	storetest_end(&t);
