@@ -60,6 +60,9 @@ static const struct cli_option serve_options[] = {
 	 "100M/s)"},
 	{"threads", 0, "N", "threads that serve (default: one per processor)"},
 	{"max-connections", 0, "N", "more are answered 503 (default: 4096)"},
+	{"max-per-address", 0, "N",
+	 "more of one address are answered 503 (default: half of "
+	 "--max-connections)"},
 	{"debug", 0, "COMPONENTS",
 	 "log more of these, as http,schedule; http logs each request"},
 	{0},
@@ -72,7 +75,7 @@ struct options {
 	char link_if[32];
 	char link_rate[64];
 	uint64_t link_bps, demand_bps;
-	unsigned threads, max_connections;
+	unsigned threads, max_connections, max_per_address;
 };
 
 /* ---- options ----------------------------------------------------------- */
@@ -244,6 +247,8 @@ static int take_options(struct cli_context *c, struct options *o)
 	if (!r)
 		r = take_number(c, "max-connections", &o->max_connections);
 	if (!r)
+		r = take_number(c, "max-per-address", &o->max_per_address);
+	if (!r)
 		r = take_debug(c);
 	return r;
 }
@@ -329,7 +334,8 @@ static int start(struct daemon *d, struct db *db, const struct options *o,
 	struct http_config h = {.store = d->store,
 				.listen = o->listen,
 				.n_threads = o->threads,
-				.max_connections = o->max_connections};
+				.max_connections = o->max_connections,
+				.max_per_address = o->max_per_address};
 	struct scheduling_config s = {.store_dir = d->store->dir,
 				      .ran = schedule_ran};
 	int r;

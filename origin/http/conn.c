@@ -30,6 +30,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -141,6 +142,7 @@ static void unlink_conn(struct conn *c)
 	}
 	if (c->phase == CONN_HELD)
 		HASH_DELETE(by_token, l->by_token, c);
+	peers_leave(l->shared->peers, c->peer);
 	__atomic_sub_fetch(&l->n_conns, 1, __ATOMIC_RELAXED);
 	metrics_sub(&l->shared->metrics->connections, 1);
 	loop_lost_one(l);
@@ -209,11 +211,36 @@ struct bufferevent *conn_make(struct event_base *base, void *arg)
 	__atomic_add_fetch(&l->n_conns, 1, __ATOMIC_RELAXED);
 	metrics_add(&m->accepted, 1);
 	n = __atomic_add_fetch(&m->connections, 1, __ATOMIC_RELAXED);
-	c->over_limit = n > l->shared->max_connections;
+	if (n > l->shared->max_connections)
+		c->refusal = "too many connections";
 	c->far_over_limit = n > (uint64_t)l->shared->max_connections +
 					LOOP_REFUSED_MAX;
 	event_active(l->adopt, EV_READ, 0);
 	return bev;
+}
+
+/* Its address is known only now. */
+static void count_peer(struct conn *c)
+{
+	struct sockaddr_storage ss = {0};
+	socklen_t len = sizeof(ss);
+	char host[INET6_ADDRSTRLEN];
+	unsigned above;
+	bool first;
+
+	/* It may have hung up. */
+	if (getpeername(c->fd, (struct sockaddr *)&ss, &len))
+		return;
+	c->peer = peers_join(c->loop->shared->peers, &ss, &above, &first);
+	if (above > 0 && !c->refusal)
+		c->refusal = "too many connections from your address";
+	if (above > LOOP_REFUSED_MAX)
+		c->far_over_limit = true;
+	if (first && !getnameinfo((struct sockaddr *)&ss, len, host,
+				  sizeof(host), NULL, 0, NI_NUMERICHOST))
+		log_warn("http", "%s has as many connections as one address "
+			 "may have: more are answered 503 (see "
+			 "--max-per-address)", host);
 }
 
 static void adopt(struct conn *c)
@@ -236,6 +263,7 @@ static void adopt(struct conn *c)
 	c->http = http;
 	HASH_ADD(by_http, l->by_http, http, sizeof(c->http), c);
 	c->fd = bufferevent_getfd(c->bev);
+	count_peer(c);
 	/* Or small answers wait 40 ms for the ACK of their head. */
 	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	evhttp_connection_set_closecb(c->http, on_close, c);
@@ -282,9 +310,9 @@ static uint64_t patience_s(const struct conn *c)
 {
 	switch (c->phase) {
 	case CONN_IDLE:
-		return c->over_limit ? REFUSED_MAX_S : IDLE_MAX_S;
+		return c->refusal ? REFUSED_MAX_S : IDLE_MAX_S;
 	case CONN_READING:
-		if (c->over_limit)
+		if (c->refusal)
 			return REFUSED_MAX_S;
 		return REQUEST_MAX_S + c->got_bytes / BODY_MIN_BPS;
 	case CONN_HELD:

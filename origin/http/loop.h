@@ -29,6 +29,7 @@
 #include "origin/http/metrics.h"
 #include "origin/http/objects.h"
 #include "origin/http/pacing.h"
+#include "origin/http/peers.h"
 #include "origin/http/route.h"
 #include "origin/http/warm.h"
 
@@ -47,6 +48,7 @@ struct loop_shared {
 	struct pacing *pacing;
 	struct metrics *metrics;
 	struct warm *warm;
+	struct peers *peers;
 	unsigned max_connections;
 	unsigned n_loops;
 	struct loop **loop;
@@ -68,7 +70,9 @@ struct conn {
 	struct bufferevent *bev;
 	struct evhttp_connection *http; /* NULL until adopted */
 	int fd;
-	bool over_limit, far_over_limit;
+	struct peer *peer;
+	const char *refusal; /* why it is one too many; NULL: it is welcome */
+	bool far_over_limit;
 
 	enum conn_phase phase;
 	uint64_t since_ns; /* of the phase; SENDING: last progress */

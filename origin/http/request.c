@@ -236,12 +236,12 @@ void conn_request(struct evhttp_request *req, void *arg)
 	conn_charge(c, evbuffer_get_length(bufferevent_get_input(c->bev)));
 	evhttp_request_set_on_complete_cb(req, on_complete, c);
 	bufferevent_setwatermark(c->bev, EV_READ, 0, LOOP_AHEAD_MAX_BYTES);
-	if (c->over_limit || l->ending) {
-		metrics_add(&l->shared->metrics->refused, c->over_limit);
+	if (c->refusal || l->ending) {
+		metrics_add(&l->shared->metrics->refused, c->refusal != NULL);
 		conn_header(c, "Connection", "close");
 		conn_header(c, "Retry-After", "5");
-		conn_say(c, 503, c->over_limit ? "too many connections"
-					       : "the origin is stopping");
+		conn_say(c, 503, c->refusal ? c->refusal
+					    : "the origin is stopping");
 		return;
 	}
 	r = route_parse(path ? path : "",

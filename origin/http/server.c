@@ -91,6 +91,7 @@ int http_server_start(const struct http_config *c, struct http_server **ret,
 {
 	struct http_server *s = calloc(1, sizeof(*s));
 	char text[LISTEN_TEXT];
+	unsigned per_address;
 	int r;
 
 	if (!s)
@@ -100,9 +101,14 @@ int http_server_start(const struct http_config *c, struct http_server **ret,
 	s->shared.metrics = &s->metrics;
 	s->shared.max_connections =
 		c->max_connections ? c->max_connections : CONNECTIONS_DEFAULT;
+	per_address = c->max_per_address
+			      ? c->max_per_address
+			      : (s->shared.max_connections + 1) / 2;
 	event_set_log_callback(log_libevent);
 	raise_fd_limit(s->shared.max_connections);
 	r = listen_open(c->listen, s->listen_fd, &s->n_listen_fds, e);
+	if (!r && (r = peers_new(per_address, &s->shared.peers)))
+		err_set(e, -r, "out of memory");
 	if (!r)
 		r = start_desk(s, c, e);
 	if (!r && (r = warm_new(&s->shared.warm)))
@@ -139,6 +145,7 @@ void http_server_stop(struct http_server *s)
 	warm_free(s->shared.warm);
 	for (unsigned i = 0; i < s->shared.n_loops; i++)
 		loop_free(s->shared.loop[i]);
+	peers_free(s->shared.peers);
 	desk_free(s->shared.desk);
 	listen_close(s->listen_fd, s->n_listen_fds);
 	free(s->shared.loop);

@@ -17,6 +17,7 @@ struct http_config {
 	const char *listen;  /* listen.h */
 	unsigned n_threads;  /* 0: one per processor */
 	unsigned max_connections; /* above: 503. 0: 4096 */
+	unsigned max_per_address; /* the same. 0: half of max_connections */
 };
 
 /* All of it lives on until http_server_stop. */

@@ -7,7 +7,7 @@
 random_file "$T/a" 5000000 1
 origin init > /dev/null
 origin image add "$T/a" --name a.img > /dev/null
-origin_start --threads 2 --max-connections 300
+origin_start --threads 2 --max-connections 300 --max-per-address 300
 cat > "$T/peers.py" <<'PY'
 import os, random, select, socket, sys, time
 
