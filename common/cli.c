@@ -11,13 +11,16 @@
 #include "common/cli.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <getopt.h>
 #include <langinfo.h>
 #include <locale.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/utf8.h"
 
@@ -133,7 +136,7 @@ static int help(const struct run *run)
 		print_columns(v->table);
 	if (!v || v->sub)
 		printf("\n%s VERB --help tells more of each.\n", run->path);
-	return fflush(stdout) == 0 ? 0 : 1;
+	return 0;
 }
 
 /* ---- errors ------------------------------------------------------------ */
@@ -173,6 +176,14 @@ int cli_usage(const struct cli_context *c, const char *fmt, ...)
 	return 2;
 }
 
+/* `head` and `grep -q` go when they have seen enough: nothing is wrong. */
+static bool reader_left(void)
+{
+	struct pollfd p = {.fd = STDOUT_FILENO, .events = POLLOUT};
+
+	return poll(&p, 1, 0) > 0 && (p.revents & POLLERR);
+}
+
 /* ---- tables ------------------------------------------------------------ */
 
 int cli_table(const struct cli_context *c, const char *name,
@@ -189,7 +200,8 @@ int cli_table_print(const struct cli_context *c, struct table *t)
 {
 	int r = table_print(t);
 
-	return r ? cli_fail(c, "cannot write: %s", strerror(-r)) : 0;
+	return r && !reader_left() ? cli_fail(c, "cannot write: %s",
+					      strerror(-r)) : 0;
 }
 
 /* ---- options ----------------------------------------------------------- */
@@ -397,6 +409,15 @@ static void set_locale(void)
 		setlocale(LC_CTYPE, "C.UTF-8");
 }
 
+/* Half an answer with status 0 would be taken for all of it. */
+static int written(const struct cli_context *c)
+{
+	errno = 0;
+	if ((fflush(stdout) == 0 && !ferror(stdout)) || reader_left())
+		return 0;
+	return cli_fail(c, "cannot write: %s", strerror(errno ? errno : EIO));
+}
+
 int cli_main(const char *program, const char *about,
 	     const struct cli_option *global, const struct cli_verb *verbs,
 	     void *data, int argc, char **argv)
@@ -419,10 +440,10 @@ int cli_main(const char *program, const char *about,
 	if (status)
 		return status;
 	if (cli_flag(&run.c, "help"))
-		return help(&run);
-	if (cli_flag(&run.c, "version")) {
+		help(&run);
+	else if (cli_flag(&run.c, "version"))
 		printf("%s %s\n", program, STAGEFS_VERSION);
-		return fflush(stdout) == 0 ? 0 : 1;
-	}
-	return descend(&run, argc - optind + 1, argv + optind - 1);
+	else
+		status = descend(&run, argc - optind + 1, argv + optind - 1);
+	return status ? status : written(&run.c);
 }

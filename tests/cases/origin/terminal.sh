@@ -55,3 +55,19 @@ origin image verify 2> "$T/err" | cat > "$T/out"
 [ ! -s "$T/err" ] || fail "verify said on stderr: $(cat "$T/err")"
 grep -q $'[\r\x1b]' "$T/out" && fail "control characters in a pipe"
 :
+
+# A reader that has seen enough is no error; a disk that is full is one, also
+# where little is said.
+/usr/bin/python3 - "$ORIGIN_BIN" "$STORE" <<'PY'
+import os, subprocess, sys
+for verb in (["image", "list"], ["log", "--json"], ["image", "show", "small"], ["plan", "export"], ["plan", "--help"]):
+    argv = [sys.argv[1], "-C", sys.argv[2], *verb]
+    r, w = os.pipe()
+    os.close(r)
+    p = subprocess.run(argv, stdout=w, stderr=subprocess.PIPE, timeout=60)
+    os.close(w)
+    assert (p.returncode, p.stderr) == (0, b""), (verb, p)
+    with open("/dev/full", "w") as full:
+        p = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert p.returncode == 1 and b"cannot write" in p.stderr and p.stderr.count(b"\n") == 1, (verb, p)
+PY
