@@ -16,7 +16,10 @@
 
 bool server_is_silent(const struct server *s)
 {
-	return clock_unix_s() - s->last_seen_s > SERVER_SILENT_S;
+	int64_t age_s = clock_unix_s() - s->last_seen_s;
+
+	/* Seen in the future: not since the clock was set back. */
+	return age_s > SERVER_SILENT_S || age_s < -SERVER_SILENT_S;
 }
 
 const char *server_state_text(const struct server *s,
@@ -27,6 +30,8 @@ const char *server_state_text(const struct server *s,
 
 	if (!server_is_silent(s))
 		return "online";
+	if (age_s < 0)
+		return "silent";
 	snprintf(out, SERVER_STATE_TEXT, "silent %s",
 		 units_span((uint64_t)age_s * 1000, span));
 	return out;

@@ -154,7 +154,8 @@ static int close_gone(struct db *db, const struct job_row *row, int64_t now_s,
 {
 	int r = db_run(db, e,
 		       "DELETE FROM job WHERE job=?1 AND NOT EXISTS"
-		       " (SELECT 1 FROM orders WHERE orders.job=?1)",
+		       " (SELECT 1 FROM orders WHERE orders.job=?1 AND"
+		       " orders.job>0)", /* as the index has it */
 		       "u", row->job);
 
 	if (r || db_changes(db))

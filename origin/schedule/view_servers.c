@@ -13,6 +13,8 @@
 #include "origin/schedule/view_impl.h"
 #include "origin/servers/servers.h"
 
+#define CLOCK_SLACK_S 60 /* the desk's clock may be read after the schedule's */
+
 static int add_server(struct view_data *d, const char *name, size_t *ret)
 {
 	struct named_server *n;
@@ -225,7 +227,15 @@ static int sched_state(int64_t s)
 	}
 }
 
-static int read_order(struct view_data *d, struct sqlite3_stmt *q)
+/* A moment that is still to come is of a clock that was set back since: long
+ * ago, as far as anybody knows. */
+static int64_t in_the_past(int64_t unix_s, int64_t now_s)
+{
+	return unix_s > now_s + CLOCK_SLACK_S ? 0 : unix_s;
+}
+
+static int read_order(struct view_data *d, struct sqlite3_stmt *q,
+		      int64_t now_s)
 {
 	struct sched_order *o;
 	size_t server;
@@ -253,7 +263,7 @@ static int read_order(struct view_data *d, struct sqlite3_stmt *q)
 		.stored_bytes = db_col_u64(q, 9),
 		.message = message,
 		.created_s = db_col_int(q, 11),
-		.updated_s = db_col_int(q, 12),
+		.updated_s = in_the_past(db_col_int(q, 12), now_s),
 	};
 	o->state = sched_state(db_col_int(q, 4));
 	return 0;
@@ -274,7 +284,7 @@ static int read_orders(struct db *db, struct view_data *d, int64_t now_s,
 	if (r)
 		return r;
 	while ((r = db_next(db, q, e)) > 0) {
-		r = read_order(d, q);
+		r = read_order(d, q, now_s);
 		if (r)
 			break;
 	}

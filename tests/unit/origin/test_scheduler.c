@@ -146,6 +146,27 @@ static void test_failed_and_tried_again(void **state)
 	assert_string_equal(orders("line3"), "3 prefetch 2");
 }
 
+/* Set back by two hours: what failed "in the future" is tried again all the
+ * same, and what was done then is not believed without a descriptor. */
+static void test_clock_set_back(void **state)
+{
+	(void)state;
+	publish("a.wim", 600 * MB);
+	server("line3", 1000 * MB, 1000 * MB);
+	plan("line3", "a.wim", T0 + H, T0 + 10 * H);
+	run();
+	assert_string_equal(orders("line3"), "1 prefetch 2");
+	report("line3", 1, REPORT_FAILED, 0, "disk error");
+	now -= 2 * H;
+	run();
+	assert_string_equal(orders("line3"), "2 prefetch 2");
+	now += 2 * H;
+	report("line3", 2, REPORT_DONE, 600 * MB, "");
+	now -= 2 * H;
+	run();
+	assert_string_equal(orders("line3"), "3 prefetch 2");
+}
+
 static void test_removed_entry(void **state)
 {
 	uint64_t id = publish("a.wim", 200 * MB);
@@ -504,6 +525,7 @@ int main(void)
 		TEST(test_late),
 		TEST(test_never_staged),
 		TEST(test_failed_and_tried_again),
+		TEST(test_clock_set_back),
 		TEST(test_removed_entry),
 		TEST(test_foreign_hold),
 		TEST(test_hold_is_the_longest),
