@@ -163,11 +163,7 @@ static int import_add(struct db *db, struct import *im, struct err *e)
 	r = groups_add_within(db, im->member, im->n_members, im->now_s, e);
 	if (!r)
 		r = plan_add_within(db, im->p, im->n, im->now_s, e);
-	if (!r)
-		r = db_commit(db, e);
-	if (r)
-		db_rollback(db);
-	return r;
+	return db_end(db, r, e);
 }
 
 static int import_file(struct cli_context *c, struct db *db, struct import *im,
