@@ -23,13 +23,15 @@ int origindb_open(const char *dir, struct db **ret, struct err *e)
 		path = NULL;
 		return err_set(e, ENOMEM, "out of memory");
 	}
-	/* SQLite would only say that it cannot open it. */
-	if (access(path, F_OK))
+	/* SQLite would only say that it cannot open it. Even to read takes a
+	 * lock that is written. */
+	if (access(path, F_OK) && errno != EACCES)
 		return err_set(e, errno,
-			       "%s is not a store%s: run `stagefs-origin -C %s "
-			       "init` or name another with -C",
-			       dir, errno == EACCES ? " that you may read" : "",
-			       dir);
+			       "%s is not a store: run `stagefs-origin -C %s "
+			       "init` or name another with -C", dir, dir);
+	if (access(path, R_OK | W_OK) && errno == EACCES)
+		return err_set(e, EACCES, "%s: you may not use this store: run "
+			       "it as the store's owner, or as root", dir);
 	return db_open(path, DB_EXISTING, &origin_schema, ret, e);
 }
 

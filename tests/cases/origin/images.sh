@@ -72,6 +72,11 @@ equal "$(origin log --last 1 --json | jq -r '.log[].image')" win11/base.wim
 
 # Root may add to the store of another user, who then can read it.
 chown -R nobody "$STORE"
+# Another user is told who may, not to make a store.
+other() { setpriv --reuid=65533 --clear-groups "$ORIGIN_BIN" "$@"; }
+if other --version > /dev/null 2>&1; then
+	refused "may not use this store: run it as the store's owner, or as root" other -C "$STORE" image list
+fi
 origin image add "$T/base" --name x > /dev/null
 equal "$(stat -c %U "$STORE/objects/$(field x digest)")" nobody
 equal "$(stat -c %U "$STORE/manifests/$(field x digest)")" nobody
