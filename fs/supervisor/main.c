@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -60,9 +61,12 @@ void fail(struct supervisor *s, int status, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
+	if (!s->pending)
+		say("%s", why);
+	else if (!s->over)
+		strcpy(s->why, why);
 	s->over = true;
 	s->status = status;
-	tell(s, status, why);
 }
 
 int place(int fd, int number)

@@ -35,6 +35,7 @@ struct supervisor {
 	struct session_area *session;
 
 	bool pending; /* somebody waits for our verdict */
+	char why[SUPERVISOR_MESSAGE_MAX_BYTES]; /* it, if it is a failure */
 	bool over;    /* the watch ends, with this exit status */
 	int status;
 
@@ -57,7 +58,7 @@ struct supervisor {
 /* ---- main.c ---- */
 
 /* Ends the watch with this exit status. The reason goes to who waits for the
- * mount, else to the log. */
+ * mount, once nothing of it is left, else to the log. */
 void fail(struct supervisor *s, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* To who waits for the mount, with this exit status, else to the log. */

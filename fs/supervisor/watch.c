@@ -248,5 +248,8 @@ int watch_run(struct supervisor *s)
 	/* The next mount of the same folder may have made its own already. */
 	if (lstat(s->socket, &st) == 0 && st.st_ino == s->socket_ino)
 		unlink(s->socket);
+	/* Who tries again finds nothing of this one in the way. */
+	if (s->pending && s->why[0])
+		tell(s, s->status, s->why);
 	return s->status;
 }
