@@ -24,7 +24,7 @@
 
 #define JUST_READ_MS 60000 /* C4 */
 #define FLUSH_MS 1000
-#define CACHE_BUSY_MS 3000 /* the last mount of it may be on its way out */
+#define CACHE_BUSY_MS 6000 /* the last one's worker has 5 s to end */
 #define STORE_THREADS 2
 
 /* ---- what the parts tell each other -------------------------------------- */
