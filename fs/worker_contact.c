@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/cleanup.h"
@@ -73,6 +74,15 @@ static bool is_mistake(int error, bool first_contact)
 	}
 }
 
+static uint32_t contact_ms(bool first_contact)
+{
+	const char *ms = getenv("STAGEFS_CONTACT_MS"); /* for tests */
+
+	if (ms)
+		return (uint32_t)atoi(ms);
+	return first_contact ? CONTACT_MS : CONTACT_AGAIN_MS;
+}
+
 int worker_first_contact(struct worker *w, struct err *e)
 {
 	bool first = catalog_revision(w->catalog) == 0;
@@ -80,7 +90,7 @@ int worker_first_contact(struct worker *w, struct err *e)
 
 	if (w->session->started > 1)
 		return 0;
-	r = await_catalog(w, first ? CONTACT_MS : CONTACT_AGAIN_MS, e);
+	r = await_catalog(w, contact_ms(first), e);
 	if (r == -EKEYREJECTED && w->pinned)
 		return err_prefix(e, -r, "key=%s is not this origin's "
 				  "(its key.pub is in the store)", w->o.key);
