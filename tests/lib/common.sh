@@ -31,6 +31,9 @@ export ASAN_OPTIONS=log_path=$SANITIZER_LOG:detect_leaks=1:abort_on_error=0:exit
 export UBSAN_OPTIONS=log_path=$SANITIZER_LOG:print_stacktrace=1
 export TSAN_OPTIONS=log_path=$SANITIZER_LOG:exitcode=99:suppressions=$TESTS/lib/tsan.supp
 ulimit -c 0
+# How long a mount waits for the origin's first answer, which may take a while
+# on a busy machine: without it names that a case expects are not there.
+export STAGEFS_CONTACT_MS=60000
 PIDS=()		# what we started ourselves, to be ended
 ORIGIN_PID=
 PORT=
@@ -71,15 +74,15 @@ case_end()
 	set +eE
 	! declare -F at_end > /dev/null || at_end # the case's own
 	for m in $(mounts_below); do
-		if ! timeout 20 umount "$m" 2>> "$T/umount.err"; then
-			timeout 20 umount -l "$m"
+		if ! timeout 60 umount "$m" 2>> "$T/umount.err"; then
+			timeout 60 umount -l "$m"
 			case_left="$case_left mount:$m"
 		fi
 	done
 	# Some may have been stopped.
 	for p in "${PIDS[@]}"; do kill "$p" 2>/dev/null; kill -CONT "$p" 2>/dev/null; done
 	for p in "${PIDS[@]}"; do
-		timeout 10 tail --pid="$p" -f /dev/null 2>/dev/null ||
+		timeout 30 tail --pid="$p" -f /dev/null 2>/dev/null ||
 			{ kill -9 "$p"; case_left="$case_left process:$p"; }
 		wait "$p" 2>/dev/null
 	done
@@ -123,14 +126,15 @@ trap 'exit 130' INT TERM
 
 # eventually SECONDS COMMAND...: until it succeeds. The time is a limit for a
 # broken program, never a measurement: more than enough on a machine that does
-# nothing else, and a loaded one gets four times as much.
+# nothing else, and a loaded one gets four times as much, a minute at least.
+# What stands in COMMAND's words is worked out once, before the first try.
 eventually()
 {
-	local end=$((EPOCHSECONDS + 4 * $1))
+	local end=$((EPOCHSECONDS + ($1 > 15 ? 4 * $1 : 60)))
 	shift
-	until "$@" > "$T/eventually.out" 2>&1; do
+	until "$@" > "$T/eventually.log" 2>&1; do
 		[ "$EPOCHSECONDS" -lt "$end" ] ||
-			{ cat "$T/eventually.out" >&2; fail "never came true: $*"; }
+			{ cat "$T/eventually.log" >&2; fail "never came true: $*"; }
 		sleep 0.05
 	done
 }
@@ -155,10 +159,33 @@ equal() { [ "$1" = "$2" ] || fail "'$1' is not '$2' ${3:+($3)}"; }
 sum() { sha256sum < "$1" | cut -c 1-64; }
 same_bytes() { equal "$(sum "$1")" "$(sum "$2")" "$1 and $2 differ"; }
 
+# prints REGEX COMMAND...: it succeeds, and a line of what it prints matches.
+# (A pipe into grep -q ends a COMMAND that has more to say by SIGPIPE.)
+prints()
+{
+	local pattern=$1 said
+	shift
+	said=$("$@") || return
+	grep -Eq -- "$pattern" <<< "$said" ||
+		{ echo "$*: no line matches /$pattern/: $said" >&2; return 1; }
+}
+
+# free_port: one that nobody else gets: below those that the kernel gives to
+# whoever connects, and the next case's are others.
 free_port()
 {
-	/usr/bin/python3 -c 'import socket
-s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+	echo >> "$T/ports"
+	/usr/bin/python3 - $(($$ * 8 + $(wc -l < "$T/ports"))) << 'END'
+import socket, sys
+for n in range(int(sys.argv[1]), int(sys.argv[1]) + 20000):
+    port = 10000 + n % 20000
+    try:
+        socket.socket().bind(("127.0.0.1", port))
+    except OSError:
+        continue
+    print(port)
+    break
+END
 }
 
 # random_file PATH BYTES SEED: reproducible, not compressible.
@@ -196,11 +223,20 @@ origin_stop()
 	ORIGIN_PID=
 }
 
-# Bytes of images that left the origin since it started.
+# Bytes of images that left the origin since it started. It counts a moment
+# after they left: asked until it says the same twice, if nobody reads on.
 origin_sent()
 {
-	curl -fsS "$URL/metrics" |
-		awk '/^stagefs_origin_data_bytes_total/ { n += $2 } END { printf "%.0f\n", n }'
+	local n='' again
+	for _ in 1 2 3 4 5; do
+		again=$(curl -fsS "$URL/metrics" | awk '
+			/^stagefs_origin_data_bytes_total/ { n += $2 }
+			END { printf "%.0f\n", n }')
+		[ "$n" != "$again" ] || break
+		n=$again
+		sleep 0.02
+	done
+	echo "$again"
 }
 
 # publish FILE NAME: `image add`, quietly.
@@ -242,10 +278,19 @@ mount_fs()
 		"name=$name,cache=$T/$name.cache,capacity=1G,min-free=0,log=$T/$name.log,user=root${options:+,$options}"
 }
 
-umount_fs() { timeout 20 umount "$T/$1"; }
+# Whoever looks at all mounts of the machine keeps one busy for a moment.
+umount_fs() { eventually 20 timeout 60 umount "$T/$1"; }
 
 # end_fs NAME: the same, and waits until its processes have let the cache go.
-end_fs() { "$STAGEFS_BIN" umount "$T/$1"; }
+# A case that makes a namespace (share.sh) may have a copy of the mount there
+# for a moment: it is over when that is.
+end_fs()
+{
+	"$STAGEFS_BIN" umount "$T/$1" 2> "$T/end.err" ||
+		grep 'its processes are still at work' "$T/end.err" ||
+		{ cat "$T/end.err" >&2; return 1; }
+	eventually 60 test ! -e "$(socket_of "$1")"
+}
 
 # status_of NAME JQ: from `stagefs status --json`.
 status_of() { "$STAGEFS_BIN" status --json "$T/$1" | jq -r "$2"; }
@@ -278,6 +323,24 @@ memory_bounded()
 	local kib
 	kib=$(awk '$1 == "VmHWM:" { print $2 }' "/proc/$(worker_pid "$1")/status")
 	sanitized || [ "$kib" -lt $((400 << 10)) ] || fail "the worker took $kib KiB"
+}
+
+# nothing_left: of the processes of mounts.
+nothing_left() { [ -z "$(processes_left | grep -vx "${ORIGIN_PID:-0}")" ]; }
+
+# quiet NAME: nothing is on its way from the origin.
+quiet() { [ "$(status_of "$1" '.reads.streams + .fetch.in_flight + .fetch.waiting')" = 0 ]; }
+
+# durable NAME IMAGE [HOW]: the index on disk, in a copy, says that some of it
+# is stored; with "all", all of it.
+durable()
+{
+	rm -rf "$T/index.copy"
+	mkdir "$T/index.copy"
+	cp "$T/$1.cache"/index.db* "$T/index.copy"
+	[ -n "$(sqlite3 "$T/index.copy/index.db" "SELECT 1 FROM version
+		WHERE name='$2' AND hex(bits) GLOB '*[1-9A-F]*'
+		AND (complete_at > 0 OR '${3:-}' <> 'all')")" ]
 }
 
 # forget_pages: clean pages of all files leave memory.

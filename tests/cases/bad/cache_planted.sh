@@ -33,7 +33,7 @@ planted() { rm -rf "$C"; cp -a "$T/m.cache" "$C"; eval "$1"; }
 try()
 {
 	: > "$T/x.log"
-	timeout 30 "$MOUNT_BIN" "$URL" "$T/x" -o \
+	timeout 120 "$MOUNT_BIN" "$URL" "$T/x" -o \
 		"name=x,cache=$C,capacity=1G,min-free=0,user=root,log=$T/x.log${1:+,$1}"
 }
 unharmed() { diff -r "$T/victim" "$T/victim.was" || fail "outside was touched: $1"; }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # A source that falls silent, before the answer or in the middle, or that sends
 # a few bytes a second for ever: given up after ten seconds, and the reader,
-# who has 30, gets all from the other one.
+# who has longer, gets all from the other one.
 . "$(dirname "$0")/../../lib/common.sh"
 . "$(dirname "$0")/../../lib/faults.sh"
 
@@ -14,4 +14,4 @@ fault middle 'stall,"after":700000' right .fetched.stalls "$few"
 fault drip drip right .fetched.stalls "$few"
 fault manifest 'stall,"after":10,"path":"/v1/manifests/DIGEST"' right .fetched.stalls "$few"
 FAULT_SECOND_SOURCE=1
-faults_run
+faults_run io-timeout=200s

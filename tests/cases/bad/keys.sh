@@ -12,7 +12,7 @@ publish "$T/a" a
 mkdir "$T/k"
 try()
 {
-	timeout 30 "$MOUNT_BIN" "$URL" "$T/k" -o \
+	timeout 120 "$MOUNT_BIN" "$URL" "$T/k" -o \
 		"name=k,cache=$T/k.cache,capacity=1G,min-free=0,user=root,log=$T/k.log,$1"
 }
 no()
@@ -49,6 +49,7 @@ mount_fs m
 same_bytes "$T/a" "$T/m/a"
 complete() { image_is m a complete; }
 eventually 20 complete
+eventually 20 origin server show m
 origin_stop
 cp "$STORE/secret.pem" "$T/first.pem"
 cp "$T/other.pem" "$STORE/secret.pem"
@@ -63,7 +64,7 @@ equal "$(ls "$T/m")" a
 same_bytes "$T/a" "$T/m/a"
 complete
 equal "$(status_of m .agent.orders)" 0
-status_of m .agent.last_refusal | grep -q 'signed with the key'
+prints 'signed with the key' status_of m .agent.last_refusal
 end_fs m
 anew() { "$MOUNT_BIN" "$URL" "$T/m" -o "name=m,cache=$T/m.cache,capacity=1G,min-free=0,user=root,log=$T/m.log"; }
 # It waits two seconds for the origin, and then mounts with what it has.

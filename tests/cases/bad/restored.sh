@@ -37,8 +37,8 @@ older() { grep -q "catalog refused: the origin's catalog is older (revision [0-9
 eventually 40 older
 equal "$(ls "$T/m" | tr '\n' ' ')" "kept lost "
 for i in kept lost; do same_bytes "$T/$i" "$T/m/$i"; done
-status_of m .agent.last_refusal | grep -q older
-"$STAGEFS_BIN" status "$T/m" | grep -q older
+prints older status_of m .agent.last_refusal
+prints older "$STAGEFS_BIN" status "$T/m"
 
 # ---- it gives the id out again, and grows past what was seen
 publish "$T/new" new
@@ -66,7 +66,7 @@ end_fs away
 origin order prefetch --force m new > /dev/null
 failed() { origin order list --all --json | jq -e '.orders[] | select(.state == "failed")'; }
 eventually 30 failed
-failed | grep -q "another version here"
+prints "another version here" failed
 # Without the catalog, too: what is stored under the id is not served as new.
 end_fs m
 rm "$T/m.cache/catalog"

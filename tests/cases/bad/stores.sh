@@ -6,7 +6,7 @@
 . "$(dirname "$0")/../../lib/common.sh"
 
 # Waits until the cache is free.
-leave() { timeout 20 "$STAGEFS_BIN" umount "$T/$1"; }
+leave() { timeout 120 "$STAGEFS_BIN" umount "$T/$1"; }
 
 random_file "$T/a" 3000000 a
 origin_start
@@ -21,11 +21,11 @@ no_trace() { equal "$(mounts_below | tr '\n' ' ')" "$1" "mounts"; }
 try() # NAME OPTIONS [URL]: a mount that should not come to be
 {
 	mkdir -p "$T/$1"
-	timeout 30 "$MOUNT_BIN" "${3:-$URL}" "$T/$1" -o "name=$1,min-free=0,user=root,log=$T/$1.log,$2"
+	timeout 120 "$MOUNT_BIN" "${3:-$URL}" "$T/$1" -o "name=$1,min-free=0,user=root,log=$T/$1.log,$2"
 }
 
 # ---- a second one
-refused 'serve.*(running|in use|another)|another .*serve' timeout 20 "$ORIGIN_BIN" -C "$STORE" serve --listen 127.0.0.1:0
+refused 'serve.*(running|in use|another)|another .*serve' timeout 120 "$ORIGIN_BIN" -C "$STORE" serve --listen 127.0.0.1:0
 equal "$status" 1
 refused "$T/m.cache is in use by another mount: give each mount a cache" try second "cache=$T/m.cache"
 equal "$status" 1
@@ -123,7 +123,7 @@ verbs()
 	for verb in serve "image list" "plan list" "server list" "order list" log \
 		"image add $T/a --name b" "order reclaim m 1G"; do
 		# shellcheck disable=SC2086
-		refused "$1" timeout 20 "$ORIGIN_BIN" -C "$STORE" $verb
+		refused "$1" timeout 120 "$ORIGIN_BIN" -C "$STORE" $verb
 		equal "$status" 1 "$verb"
 	done
 	equal "$(sha256sum "$STORE/origin.db")" "$before"
@@ -146,10 +146,10 @@ store
 verbs 'empty file, not a database'
 store
 rm "$STORE/secret.pem"
-refused 'secret.pem' timeout 20 "$ORIGIN_BIN" -C "$STORE" serve --listen 127.0.0.1:0
+refused 'secret.pem' timeout 120 "$ORIGIN_BIN" -C "$STORE" serve --listen 127.0.0.1:0
 head -c 119 /dev/urandom > "$STORE/secret.pem"
-refused 'secret.pem' timeout 20 "$ORIGIN_BIN" -C "$STORE" serve --listen 127.0.0.1:0
+refused 'secret.pem' timeout 120 "$ORIGIN_BIN" -C "$STORE" serve --listen 127.0.0.1:0
 refused 'is a store already|not empty' origin init
 refused 'Not a directory' "$ORIGIN_BIN" -C /dev/null/x init
 refused 'Not a directory' "$ORIGIN_BIN" -C "$T/a" init
-equal "$(processes_left)" ""
+eventually 10 nothing_left

@@ -58,7 +58,7 @@ url() { local port=port_$1; echo "https://${2:-127.0.0.1}:${!port}"; }
 try() # URL OPTIONS
 {
 	mkdir -p "$T/x"
-	timeout 30 "$MOUNT_BIN" "$1" "$T/x" -o \
+	timeout 120 "$MOUNT_BIN" "$1" "$T/x" -o \
 		"name=x,cache=$T/x.cache,capacity=1G,min-free=0,user=root,log=$T/x.log,$2"
 }
 no() # 'REGEX' URL OPTIONS

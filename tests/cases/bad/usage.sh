@@ -179,7 +179,7 @@ equal "$(everything | sha256sum)" "$before" "something was changed"
 for wrong in "--listen x" "--listen 127.0.0.1:99999" "--debug nope" \
 	"--debug http," "--threads 0" "--prefetch-rate fast" "--lead soon"; do
 	# shellcheck disable=SC2086
-	usage . timeout 20 "$ORIGIN_BIN" -C "$STORE" serve $wrong
+	usage . timeout 120 "$ORIGIN_BIN" -C "$STORE" serve $wrong
 done
 
 # ---- stagefs mount: as the other verbs; mount.stagefs: as mount(8) has it

@@ -58,7 +58,7 @@ n=$i
 origin_start
 proxy_start
 proxy _script "[$rules]"
-mount_fs m io-timeout=60s
+mount_fs m io-timeout=200s
 
 for i in $(seq 0 $((n - 1))); do
 	(same_bytes "$T/$i" "$T/m/$i") &

@@ -20,7 +20,8 @@ proxy _script '[{"path": "/v1/data/", "fault": "slow", "rate": 500000}]'
 head -c 4096 "$T/m/small" > /dev/null
 head -c 3000000 "$T/m/big" > /dev/null
 eventually 60 has big 4000000
-sleep 1.2 # what is stored is durable within a second
+being_filled() { durable m big && [ -n "$(sqlite3 "$T/index.copy/index.db" "SELECT 1 FROM version WHERE name='big' AND wanted > 0")" ]; }
+eventually 20 being_filled
 
 kill_worker m
 eventually 20 fetching big

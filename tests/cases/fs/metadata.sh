@@ -47,13 +47,13 @@ equal "$(getfattr --only-values -n user.stagefs.state "$M/win11/base.wim")" abse
 equal "$(getfattr --only-values -n user.stagefs.cached_bytes "$M/win11/base.wim")" 0
 equal "$(getfattr --only-values -n user.stagefs.size "$M/win11/base.wim")" 3000000
 equal "$(getfattr --only-values -n user.stagefs.block_size "$M/win11/base.wim")" 1048576
-getfattr --only-values -n user.stagefs.digest "$M/win11/base.wim" | grep -Eq '^[0-9a-f]{64}$'
+prints '^[0-9a-f]{64}$' getfattr --only-values -n user.stagefs.digest "$M/win11/base.wim"
 equal "$(stat -c %b "$M/win11/base.wim")" 0
 for x in user.DOSATTRIB user.stagefs.nothing user.stagefs.held_until; do
 	refused 'No such attribute' getfattr -n "$x" "$M/win11/base.wim"
 done
 refused 'No such attribute' getfattr -n user.stagefs.digest "$M/win11"
-getfattr -d "$M/win11" | grep -q user.stagefs.id
+prints user.stagefs.id getfattr -d "$M/win11"
 
 # df tells the cache's capacity.
 equal "$(df --output=size -B1 "$M" | tail -1 | tr -d ' ')" $((1 << 30))

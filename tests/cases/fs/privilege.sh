@@ -9,22 +9,14 @@ origin init > /dev/null
 origin image add "$T/a" --name a > /dev/null
 origin_start
 
-worker_pid()
-{
-	local p
-	for p in $(processes_left); do
-		tr '\0' ' ' < "/proc/$p/cmdline" | grep -q '^stagefs worker' && echo "$p"
-	done
-	return 0
-}
 status_field() { awk -v f="$2:" '$1 == f { print $2 }' "/proc/$1/status"; }
 
 # A cache that root has used before is handed over.
 mount_fs m
 same_bytes "$T/a" "$T/m/a"
-umount_fs m
+end_fs m
 mount_fs m user=nobody
-w=$(worker_pid)
+w=$(worker_pid m)
 equal "$(status_field "$w" Uid)" "$(id -u nobody)"
 equal "$(status_field "$w" CapEff)" 0000000000000000
 equal "$(status_field "$w" CapPrm)" 0000000000000000
@@ -37,9 +29,9 @@ same_bytes "$T/a" "$T/m/a"
 
 # Started again, it is that user again.
 kill -9 "$w"
-equal "$(timeout 20 getfattr --only-values -n user.stagefs.size "$T/m/a")" 3000000
-equal "$(status_field "$(worker_pid)" Uid)" "$(id -u nobody)"
-umount_fs m
+equal "$(timeout 120 getfattr --only-values -n user.stagefs.size "$T/m/a")" 3000000
+equal "$(status_field "$(worker_pid m)" Uid)" "$(id -u nobody)"
+end_fs m
 
 # A cache of somebody else is not taken over.
 chown 1:1 "$T/m.cache"

@@ -6,28 +6,16 @@
 # stay alive is given up, loudly.
 . "$(dirname "$0")/../../lib/common.sh"
 
-worker_pid()
-{
-	local p
-	for p in $(processes_left); do
-		tr '\0' ' ' < "/proc/$p/cmdline" | grep -q '^stagefs worker' &&
-			echo "$p"
-	done
-	return 0
-}
-no_worker() { [ -z "$(worker_pid)" ]; }
-one_worker() { [ "$(worker_pid | wc -w)" = 1 ]; }
-another_worker() { one_worker && [ "$(worker_pid)" != "$1" ]; }
+no_worker() { [ -z "$(worker_pid m)" ]; }
 
 kill_worker()
 {
 	local p
-	eventually 10 one_worker
-	p=$(worker_pid)
+	p=$(worker_pid m)
 	kill -9 "$p"
-	eventually 10 another_worker "$p"
+	eventually 10 worker_is_not m "$p"
 	# It answers: a stat that the kernel has not cached.
-	timeout 20 getfattr -n user.stagefs.id "$T/m/cold" > /dev/null
+	timeout 120 getfattr -n user.stagefs.id "$T/m/cold" > /dev/null
 }
 
 random_file "$T/stored" 50000000 stored
@@ -69,9 +57,9 @@ no_mount() { [ -z "$(mounts_below)" ]; }
 kill_or_gone()
 {
 	local p
-	p=$(worker_pid)
+	p=$(worker_pid n)
 	[ -z "$p" ] || kill -9 $p 2> /dev/null || :
 	no_mount
 }
-eventually 40 kill_or_gone
+eventually 200 kill_or_gone
 grep -q 'giving up' "$T/n.log" || fail "did not say that it gave up"

@@ -88,7 +88,7 @@ file_is b
 equal "$(bad)" 3
 equal "$(metric m cache_repaired_blocks_total)" 3
 [ "$(metric m scrub_bytes_total)" -gt 24000000 ] || fail "nothing was read"
-"$STAGEFS_BIN" status "$T/m" | grep -Eqx 'scrub      [0-9.]+% of a round of 1s; 3 stored blocks were found bad, 3 of them repaired'
+prints '^scrub      [0-9.]+% of a round of 1s; 3 stored blocks were found bad, 3 of them repaired$' "$STAGEFS_BIN" status "$T/m"
 equal "$(grep -c 'scrub: .* is not what was stored: fetching it again' "$T/m.log")" 3
 
 # ---- the kernel reads it itself, and has its pages
@@ -105,11 +105,12 @@ if [ "$(status_of m '.counters[] | select(.name == "opens_passthrough_total").va
 	rest_is 7 "$T/a"
 	hold a
 	rot a 3000000
-	n=0
-	while ! is repaired 5; do
+	found()
+	{
 		rest_is 7 "$T/a" "a reader was sent to the bad disk"
-		[ $((n += 1)) -lt 400 ] || fail "never found"
-	done
+		is repaired 5
+	}
+	eventually 60 found
 	let_go
 	sync -f "$T/disk"
 	forget_pages
@@ -130,14 +131,14 @@ spoil b 4000000
 exec 7< "$T/m/b"
 "$TOOLS/sumfd" 7 > "$T/sumfd"
 [ "$(cat "$T/sumfd")" != "$(sum "$T/b")" ] || fail "it was to be bad, for once"
-"$STAGEFS_BIN" verify "$T/m" b | grep -q '^b .* 1 repaired'
+prints '^b .* 1 repaired' "$STAGEFS_BIN" verify "$T/m" b
 right_again() { [ "$("$TOOLS/sumfd" 7)" = "$(sum "$T/b")" ]; }
 eventually 10 right_again
 umount_b
 
 # ---- the origin is away
 go
-if "$STAGEFS_BIN" status "$T/m" | grep -q 'scrub      off'; then fail "off?"; fi
+if prints 'scrub      off' "$STAGEFS_BIN" status "$T/m"; then fail "off?"; fi
 exec 7< "$T/m/a"
 proxy _down
 before=$(bad)

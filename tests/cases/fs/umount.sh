@@ -15,7 +15,7 @@ mount_fs m
 [ -S "$socket" ] || fail "no control socket"
 same_bytes "$T/stored" "$T/m/stored"
 
-gone() { [ -z "$(processes_left | grep -vx "${ORIGIN_PID:-0}")" ]; }
+parked() { [ "$(status_of m .reads.parked)" -ge 1 ]; }
 
 # 1. umount, and at once another mount of the same cache.
 umount_fs m
@@ -27,7 +27,7 @@ equal "$(origin_sent)" "$sent" "a complete image was transferred again"
 # 2. `stagefs umount` returns when the processes have gone.
 refused 'files are open' bash -c "exec 5< '$T/m/stored'; '$STAGEFS_BIN' umount '$T/m'"
 "$STAGEFS_BIN" umount "$T/m"
-gone || fail "processes are left after stagefs umount: $(processes_left)"
+eventually 10 nothing_left
 [ ! -e "$socket" ] || fail "the control socket is left"
 refused 'no stagefs is mounted' "$STAGEFS_BIN" umount "$T/m"
 
@@ -50,23 +50,23 @@ for i in $(seq 20); do
 	dd if="$T/m/cold" of=/dev/null bs=4k count=1 skip=$((i * 500)) status=none 2>/dev/null &
 	readers+=($!)
 done
-sleep 0.5
+eventually 10 parked
 refused 'busy' umount "$T/m"
 umount -l "$T/m"
 kill -9 "${readers[@]}"
 wait "${readers[@]}" 2>/dev/null || :
-eventually 10 gone
+eventually 10 nothing_left
 
 # 4. The same with SIGTERM to the supervisor: readers get an error.
 mount_fs m io-timeout=1h
 dd if="$T/m/cold" of=/dev/null bs=4k count=1 status=none 2>/dev/null &
 reader=$!
-sleep 0.3
+eventually 10 parked
 for p in $(processes_left); do
 	tr '\0' ' ' < "/proc/$p/cmdline" | grep -q 'mount.stagefs ' && kill -TERM "$p"
 done
 ! wait $reader || fail "a read without an origin succeeded"
-eventually 10 gone
+eventually 10 nothing_left
 equal "$(mounts_below)" ""
 [ ! -e "$socket" ] || fail "the control socket is left"
 
@@ -74,9 +74,9 @@ equal "$(mounts_below)" ""
 mount_fs m io-timeout=1h
 dd if="$T/m/cold" of=/dev/null bs=4k count=1 status=none 2>/dev/null &
 reader=$!
-sleep 0.3
+eventually 10 parked
 # "busy" is what umount(8) may say; it has ended the connection all the same.
 umount -f "$T/m" 2>/dev/null || :
 ! wait $reader || fail "a read without an origin succeeded"
-eventually 10 gone
+eventually 10 nothing_left
 equal "$(mounts_below)" ""

@@ -30,7 +30,7 @@ killed_and_unmounted()
 {
 	kill -9 "$reader"
 	wait "$reader" 2> /dev/null || :
-	eventually 60 umount_fs m # a close may take a moment
+	umount_fs m
 }
 detached_and_killed()
 {
@@ -58,6 +58,7 @@ taken umount_fs m
 limit_ms=$((5000 + ${SLACK:-20} * took_ms))
 idle_ms=$took_ms
 kill -STOP "$ORIGIN_PID"
+export STAGEFS_CONTACT_MS=1000 # it says nothing
 
 for how in '-d killed_and_unmounted' killed_and_unmounted \
 	detached_and_killed forced terminated; do

@@ -68,7 +68,8 @@ equal "$(cut -c 1-64 "$T/cold.sum")" "$(sum "$T/cold")"
 equal "$(sha256sum <&7 | cut -c 1-64)" "$(sum "$T/cold")" "the file opened before"
 exec 7<&-
 equal "$(grep -F " $T/m " /proc/self/mountinfo)" "$mount_before"
-equal "$(ls /proc/"$supervisor"/fd | wc -l)" "$fds" "descriptors of the supervisor"
+few_fds() { [ "$(ls /proc/"$supervisor"/fd | wc -l)" -le "$fds" ]; }
+eventually 10 few_fds # one may be on its way
 
 # A killed worker is followed by one of the new version.
 kill -9 "$(worker_pid m)"

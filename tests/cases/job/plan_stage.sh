@@ -40,9 +40,10 @@ known() { [ "$(image_on line3 win/two.wim state)" = complete ]; }
 eventually 10 known
 three=$(add --server line3 --image three.iso --at "+2h" --until "+1h")
 # It was just read: passed over for a minute, and nothing else can go.
-says() { origin plan list | grep -q "^ *$1 .*$2"; }
+says() { prints "^ *$1 .*$2" origin plan list; }
 eventually 20 says "$three" "order [0-9]*, to make room: .* just read"
-equal "$(origin order list line3 --all --json | jq -r '[.orders[] | select(.kind == "reclaim") | .state] | unique | join(" ")')" failed
+reclaims_are() { [ "$(origin order list line3 --all --json | jq -r '[.orders[] | select(.kind == "reclaim") | .state] | unique | join(" ")')" = "$1" ]; }
+eventually 10 reclaims_are failed
 equal "$(image_on line3 win/one.wim state)" complete
 origin plan remove "$one" > /dev/null
 released() { [ "$(image_on line3 win/one.wim held_until)" = null ]; }
@@ -77,7 +78,7 @@ same_bytes "$T/i4" "$T/line4/win/one.wim"
 
 # ---- planned before the server was ever seen
 five=$(add --force --server line5 --image three.iso --at "+1h")
-origin plan list | grep -q "server line5 has not reported yet"
+prints "server line5 has not reported yet" origin plan list
 mount_fs line5
 eventually 20 job_is "$five" staged
 same_bytes "$T/i3" "$T/line5/three.iso"

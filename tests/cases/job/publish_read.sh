@@ -135,7 +135,7 @@ detached() { [ -z "$(losetup -O BACK-FILE -n -j "$M/ipxe/ipxe.iso")" ]; }
 eventually 10 detached
 
 # Mounted again: complete, without a transfer, also with cold pages.
-umount_fs m
+end_fs m
 mount_fs m
 forget_pages
 for name in "${!SOURCE[@]}"; do

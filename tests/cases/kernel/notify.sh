@@ -53,10 +53,13 @@ waiting()
 	freeze "$old"
 	stat "$T/m/$RANDOM" 2> /dev/null &
 	stat=$!
+	eventually 10 asks $stat
 	sleep 0.2
 	publish "$1" image
 	eventually 20 telling
 }
+# asks PID: a program has been started, and waits for something.
+asks() { [ "$(cat "/proc/$1/comm")" = stat ] && grep -q '^State:.[SD]' "/proc/$1/status"; }
 reads_as() { [ "$(cat "$T/m/image")" = "$1" ]; }
 
 waiting "$T/two"

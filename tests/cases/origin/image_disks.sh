@@ -46,7 +46,7 @@ origin init > /dev/null
 random_file "$T/disk/image" 110000000 4
 truncate -s 115000000 "$T/disk/image"
 cp --reflink=always "$T/disk/image" "$T/disk/kept"
-origin image add "$T/disk/image" --name image | grep -q reflinked
+prints reflinked origin image add "$T/disk/image" --name image
 digest=$(origin image list --json | jq -r '.images[0].digest')
 printf 'XX' | dd of="$T/disk/image" bs=1 conv=notrunc status=none
 same_bytes "$T/disk/kept" "$STORE/objects/$digest"

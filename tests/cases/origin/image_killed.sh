@@ -34,7 +34,8 @@ done
 "$ORIGIN_BIN" -C "$STORE" image add "$T/big" --name dir/big \
 	> "$T/add.log" 2> "$T/add.err" &
 pid=$!
-eventually 10 test -n "$(ls "$STORE/incoming")" -o ! -d "/proc/$pid"
+begun() { [ -n "$(ls "$STORE/incoming")" ] || [ ! -d "/proc/$pid" ]; }
+eventually 10 begun
 kill -TERM "$pid" 2> /dev/null || :
 status=0
 wait "$pid" || status=$?

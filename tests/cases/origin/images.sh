@@ -17,11 +17,11 @@ grep -Eq '^win11/base.wim: 4.8M in [0-9.]+s \(.*/s\), digest [0-9a-f]{64}, versi
 equal "$(wc -l < "$T/add.out")" 1
 equal "$(field win11/base.wim size)" 5000001
 same_bytes "$T/base" "$STORE/objects/$(field win11/base.wim digest)"
-origin image show win11/base.wim | grep -q '5 blocks of 1M'
+prints '5 blocks of 1M' origin image show win11/base.wim
 equal "$(origin image show win11/base.wim --json | jq -r .image.size)" 5000001
 
 # The same bytes under another name are stored once.
-origin image add "$T/base" --name win11/again | grep -q 'stored already'
+prints 'stored already' origin image add "$T/base" --name win11/again
 
 # 20 GiB, and again under another name: nothing is stored twice, nor are holes.
 truncate -s 20G "$T/disk"
@@ -29,14 +29,14 @@ dd if="$T/base" of="$T/disk" bs=1M seek=10000 conv=notrunc status=none
 origin image add "$T/disk" --name disks/one.raw > /dev/null
 stored=$(du -s -B1 "$STORE/objects" | cut -f 1)
 objects=$(ls "$STORE/objects" | wc -l)
-origin image add "$T/disk" --name disks/two.raw | grep -q 'stored already'
+prints 'stored already' origin image add "$T/disk" --name disks/two.raw
 equal "$(ls "$STORE/objects" | wc -l)" "$objects"
 equal "$(du -s -B1 "$STORE/objects" | cut -f 1)" "$stored" "20 GiB under a second name"
 equal "$(ls "$STORE/incoming" | wc -l)" 0
 origin image remove disks/one.raw > /dev/null
 origin image remove disks/two.raw > /dev/null
 equal "$(ls "$STORE/objects" | wc -l)" 1
-origin image add "$T/base" --name win11/again | grep -q unchanged
+prints unchanged origin image add "$T/base" --name win11/again
 equal "$(origin image list win11 --noheadings | wc -l)" 2
 
 # A new version has a new id, and the old bytes stay for who reads them.

@@ -149,7 +149,8 @@ for i in $(seq 100); do
 	curl -fsS "$URL/v1/servers/many$i/orders?wait=60&catalog=2" -o "$T/many.$i" &
 	waiting[i]=$!
 done
-sleep 2
+all_wait() { [ "$(curl -fsS "$URL/metrics" | awk '/^stagefs_origin_connections / { print $2 }')" -ge 101 ]; }
+eventually 20 all_wait
 origin order reclaim many37 5M --force > /dev/null
 wait "${waiting[37]}"
 equal "$(tail -n +2 "$T/many.37" | jq -r '.orders[0].kind')" reclaim

@@ -20,17 +20,24 @@ get()
 		-H "X-Stagefs-Server: $server" "$@" "$URL/v1/data/$D" |
 		awk '{ printf "%d\n", $1 * 1000000 }'
 }
+# best TIMES CLASS [SERVER]: the shortest of so many: other work on the machine
+# makes them longer only.
+best()
+{
+	local i
+	for i in $(seq "$1"); do get "${@:2}"; done | sort -n | head -n 1
+}
 at_least() { [ "$1" -ge "$2" ] || fail "$3: $1 is below $2"; }
 metric() { curl -fsS "$URL/metrics" | awk -v m="stagefs_origin_$1" '$1 == m { print $2 }'; }
 
 # ---- half the rate takes twice the time; demand is not paced at all
 origin_start --prefetch-rate 40M/s
-fast=$(get prefetch)
-demand=$(get demand)
-fill=$(get fill)
+fast=$(best 2 prefetch)
+demand=$(best 5 demand)
+fill=$(best 5 fill)
 origin_stop
 origin_start --prefetch-rate 20M/s
-slow=$(get prefetch)
+slow=$(best 2 prefetch)
 say "40M/s: $fast us, 20M/s: $slow us, demand: $demand us"
 at_least "$slow" $((fast * 3 / 2)) "half the rate"
 at_least "$slow" 600000 "20 MB at 20M/s, less what buffers take at once"
@@ -38,26 +45,36 @@ at_least "$slow" $((demand * 3)) "prefetch against demand"
 at_least "$slow" $((fill * 3)) "prefetch against fill"
 
 # ---- a keep-alive connection that carried prefetch is free for demand
-curl -fsS -o /dev/null -w '%{time_total}\n' -r 0-4999999 -H 'X-Stagefs-Class: prefetch' "$URL/v1/data/$D" \
-	--next -fsS -o /dev/null -w '%{time_total}\n' -H 'X-Stagefs-Class: demand' "$URL/v1/data/$D" > "$T/times"
-equal "$(curl -fsS "$URL/metrics" | grep -c 'data_bytes_total{class="prefetch"} 25000000')" 1
-second=$(tail -n 1 "$T/times" | awk '{ printf "%d\n", $1 * 1000000 }')
-at_least "$slow" $((second * 3)) "demand after prefetch on one connection"
+tries=0
+free_again()
+{
+	tries=$((tries + 1))
+	curl -fsS -o /dev/null -w '%{time_total}\n' -r 0-4999999 -H 'X-Stagefs-Class: prefetch' "$URL/v1/data/$D" \
+		--next -fsS -o /dev/null -w '%{time_total}\n' -H 'X-Stagefs-Class: demand' "$URL/v1/data/$D" > "$T/times"
+	[ "$slow" -ge $((3 * $(tail -n 1 "$T/times" | awk '{ printf "%d\n", $1 * 1000000 }'))) ]
+}
+eventually 20 free_again
+equal "$(metric 'data_bytes_total{class="prefetch"}')" $((40000000 + tries * 5000000))
 
 # ---- what is due first goes first: whoever asks, however it is shared else
 sqlite3 "$STORE/origin.db" "
 	INSERT INTO server(name,first_seen_s,last_seen_s) VALUES('early',1,1),('later',1,1);
 	INSERT INTO orders(server,kind,created_s,deadline_s)
 	VALUES('later',0,1,strftime('%s','now')+7200),('early',0,1,strftime('%s','now')+3600)"
-sleep 2
-before=$(metric 'data_bytes_total{class="prefetch"}')
-get prefetch later > /dev/null 2>&1 & later=$!
-get prefetch early > /dev/null
-others=$(($(metric 'data_bytes_total{class="prefetch"}') - before - 20000000))
-kill "$later"; wait "$later" || :
-say "while what is due first left, $others bytes of the other"
-# Shared alike it would be about as much; socket buffers take a few at once.
-[ "$others" -lt 12000000 ] || fail "what is due later got $others bytes before"
+due_first()
+{
+	local before later others
+	before=$(metric 'data_bytes_total{class="prefetch"}')
+	curl -fsS -o /dev/null -H "X-Stagefs-Class: prefetch" -H "X-Stagefs-Server: later" "$URL/v1/data/$D" & later=$!
+	get prefetch early
+	others=$(($(metric 'data_bytes_total{class="prefetch"}') - before - 20000000))
+	kill "$later"; wait "$later" || :
+	say "while what is due first left, $others bytes of the other"
+	# Shared alike it would be about as much; socket buffers take a few at
+	# once.
+	[ "$others" -lt 12000000 ]
+}
+eventually 20 due_first # a change acts within two seconds
 sqlite3 "$STORE/origin.db" "UPDATE orders SET state=4"
 
 # ---- two transfers share it; a server's own table holds besides
@@ -69,39 +86,42 @@ at_least "$(cat "$T/two")" $((slow * 3 / 2)) "two of two"
 # A row of its own: set needs a server that is known.
 sqlite3 "$STORE/origin.db" "INSERT INTO server(name,first_seen_s,last_seen_s) VALUES('line3',1,1)"
 origin server set line3 --prefetch-rate 10M/s > /dev/null
-sleep 2
-own=$(get prefetch)
-other=$(get prefetch line4)
-say "own 10M/s: $own us, another server: $other us"
-at_least "$own" $((other * 3 / 2)) "a server's own rate"
+own_rate() { [ "$(get prefetch)" -ge $(($(get prefetch line4) * 3 / 2)) ]; }
+eventually 20 own_rate
 origin_stop
 
 # ---- without a rate, prefetch yields while readers are served
 origin server set line3 --prefetch-rate "" > /dev/null
 origin_start
-free=$(get prefetch)
+free=$(best 5 prefetch)
 # Readers that take their time, one after another.
 (
 	trap 'kill $!; exit' TERM
 	trap - ERR
 	while :; do
-		curl -fsS -o /dev/null --limit-rate 30M -H 'X-Stagefs-Class: demand' "$URL/v1/data/$D" &
+		curl -fsS -o /dev/null --limit-rate 5M -H 'X-Stagefs-Class: demand' "$URL/v1/data/$D" &
 		wait $!
 	done
 ) & reader=$!
 PIDS+=("$reader")
 yields() { [ "$(metric prefetch_yielding)" = 1 ]; }
 eventually 10 yields
-before=$(metric 'data_bytes_total{class="prefetch"}')
-get prefetch > "$T/yielded" & yielded=$!
-sleep 2
-after=$(metric 'data_bytes_total{class="prefetch"}')
-# What socket buffers take at once is not paced; the rest is.
-[ $((after - before)) -lt 12000000 ] ||
-	fail "prefetch sent $((after - before)) bytes in two seconds beside a reader"
+# Two seconds later it is not done. What socket buffers take at once is not
+# paced; the rest is. (On a busy machine there may be no reader for a moment.)
+held_back()
+{
+	local before prefetch sent
+	before=$(metric 'data_bytes_total{class="prefetch"}')
+	curl -fsS -o /dev/null -H 'X-Stagefs-Class: prefetch' -H 'X-Stagefs-Server: line3' "$URL/v1/data/$D" & prefetch=$!
+	sleep 2
+	sent=$(($(metric 'data_bytes_total{class="prefetch"}') - before))
+	kill "$prefetch"; wait "$prefetch" || :
+	say "$sent bytes of prefetch beside a reader"
+	[ "$sent" -lt 12000000 ]
+}
+eventually 30 held_back
+at_least 2000000 $((free * 4)) "prefetch beside a reader"
 kill "$reader"; wait "$reader" || :
-wait "$yielded"
-at_least "$(cat "$T/yielded")" $((free * 4)) "prefetch beside a reader"
 recovered() { [ "$(metric prefetch_yielding)" = 0 ]; }
 eventually 40 recovered
 origin_stop

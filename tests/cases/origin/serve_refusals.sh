@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../../lib/common.sh"
 
 origin init > /dev/null
-serve() { timeout 20 "$ORIGIN_BIN" -C "$STORE" serve "$@"; }
+serve() { timeout 120 "$ORIGIN_BIN" -C "$STORE" serve "$@"; }
 
 refused "no address to listen on.*0.0.0.0:8420" serve --listen 127.0.0.1
 refused "no address to listen on" serve --listen 127.0.0.1:99999

@@ -66,9 +66,9 @@ for round in $(seq "$ROUNDS"); do
 	# 20 MB/s, so that it really is in the middle.
 	same_bytes "$T/i1" "$M/i1"
 	if [ $((round % 2)) = 1 ]; then
-		sleep 2.1
+		eventually 10 image_is m i1 complete
+		eventually 10 durable m i1 all # it takes a second
 		sure=i1
-		image_is m i1 complete
 	else
 		sure=
 	fi

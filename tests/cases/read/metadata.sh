@@ -66,7 +66,7 @@ diff <(grep -v 'number 001' "$T/with") <(grep -v 'number 001' "$T/gone") > "$T/d
 # But for the space that the small image took since.
 ! grep -E '^[<>]' "$T/diff" | grep -vE '^[<>] (total [0-9]+|[0-9]+.*|user\.stagefs\..*)$' ||
 	fail "$(cat "$T/diff")"
-umount_fs m
+end_fs m
 
 # And at a mount without it.
 mount_fs m 2> /dev/null

@@ -17,8 +17,7 @@ eventually 10 image_is m held complete
 head -c 1000000 "$T/m/cold" > /dev/null
 block_is_stored() { [ "$(xattr m cold cached_bytes)" -ge 1048576 ]; }
 eventually 10 block_is_stored
-sleep 1.2 # the descriptor, and the bits of the bitmap
-umount_fs m
+end_fs m
 origin_stop
 
 # Mounted without it.
@@ -47,7 +46,7 @@ equal "$(grep -c unreachable "$T/m.log")" 1 "log lines"
 
 # A reader that waits when it comes back gets its bytes, and the mount catches
 # up: names, descriptor.
-umount_fs m
+end_fs m
 : > "$T/m.log"
 mount_fs m io-timeout=1h 2> /dev/null
 sha256sum < "$T/m/cold" > "$T/cold.sum" &
@@ -62,7 +61,7 @@ publish "$T/more" more
 eventually 20 has_image m more
 same_bytes "$T/more" "$T/m/more"
 equal "$(status_of m '.sources[0].reachable')" true
-used() { origin server list -n -o USED -b | grep -qE '^[0-9]{8}'; }
+used() { prints '^[0-9]{8}' origin server list -n -o USED -b; }
 eventually 20 used
 equal "$(grep -c 'reachable again' "$T/m.log")" 1 "log lines"
 equal "$(grep -c 'unreachable' "$T/m.log")" 1 "log lines"

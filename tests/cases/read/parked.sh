@@ -73,5 +73,5 @@ reader=$!
 eventually 30 parked_are $READERS
 kill -9 $reader
 wait $reader 2> /dev/null || :
-eventually 10 umount_fs m # the last close may take a moment
+umount_fs m
 kill -CONT "$ORIGIN_PID"

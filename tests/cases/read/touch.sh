@@ -30,7 +30,7 @@ for _ in 1 2 3; do
 	forget_pages
 	file "$T/m/many"/* > /dev/null
 done
-sleep 1
+eventually 10 quiet m
 # file(1) reads 7 MiB of the beginning and 7 of the end, the kernel at most one
 # more each time, in whole blocks.
 sent=$(origin_sent)
@@ -75,6 +75,7 @@ for value in never 1T; do
 	mount_fs m fill-after=$value
 	before=$(origin_sent)
 	cmp <(head -c 10485760 "$T/m/many/i1") <(head -c 10485760 "$T/i1")
+	eventually 10 quiet m
 	sent=$(($(origin_sent) - before))
 	# The kernel reads ahead a little.
 	[ "$sent" -le $((12 << 20)) ] || fail "fill-after=$value: $sent bytes"

@@ -124,5 +124,5 @@ umount "$T/v3"
 umount "$T/v4.2"
 equal "$(status_of m .reads.failed)" 0
 exportfs -f
-eventually 20 umount_fs m
+umount_fs m
 knfsd_stop

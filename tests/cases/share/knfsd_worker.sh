@@ -42,7 +42,8 @@ for i in 1 2 3 4 5 6; do
 	echo 3 > /proc/sys/vm/drop_caches
 	[ $((i % 3)) != 0 ] || "$STAGEFS_BIN" upgrade "$T/m"
 done
-for v in v3 v4.2; do eventually 60 test "$(wc -l < "$T/rounds.$v")" -ge 2; done
+twice() { [ "$(wc -l < "$T/rounds.$1")" -ge 2 ]; }
+for v in v3 v4.2; do eventually 60 twice $v; done
 proxy _cap '{"rate": 0}'
 touch "$T/enough"
 for pid in "${readers[@]}"; do wait "$pid" || fail "a reader saw an error"; done

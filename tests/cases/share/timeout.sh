@@ -16,6 +16,7 @@ mount_fs m io-timeout=1s
 share_start m
 ganesha_start
 samba_start
+"$STAGEFS_BIN" fetch "$T/m" stored # a second is little for a cold read
 nfs_read stored | cmp - "$T/stored"
 in_share_bg smb "$TOOLS/netread" -l -n 10 "$T/stored" "$(smb_url stored)"
 kill -STOP "$ORIGIN_PID"

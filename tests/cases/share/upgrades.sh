@@ -26,7 +26,8 @@ sleep 1
 load_end
 equal "$(status_of m .worker.starts)" $((UPGRADES + 1)) 'workers started'
 equal "$(status_of m .worker.fallback)" false
-equal "$(ls "/proc/$supervisor/fd" | wc -l)" "$fds" 'descriptors of the supervisor'
+few_fds() { [ "$(ls "/proc/$supervisor/fd" | wc -l)" -le "$fds" ]; }
+eventually 10 few_fds # one may be on its way
 share_end
 load_pauses > "$T/pauses"
 read -r half most longest < "$T/pauses"
