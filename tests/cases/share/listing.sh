@@ -15,16 +15,19 @@ mount_fs m
 share_start m
 ganesha_start
 
-list() { in_share nfs-ls "nfs://127.0.0.1/images/?version=$1"; }
+loops=()
+at_end() { kill "${loops[@]}" 2> /dev/null; }
+list() { in_share timeout 60 nfs-ls "nfs://127.0.0.1/images/?version=$1"; }
 lists_it() { list 4 | awk '{ print $6 }' | grep -qx "$1"; }
 for v in 4 3; do
-	while [ ! -e "$T/enough" ]; do list $v > /dev/null; done & PIDS+=($!)
+	while [ ! -e "$T/enough" ]; do list $v > /dev/null; done & loops+=($!)
 done
 for i in $(seq 15); do
 	publish "$T/a" "new$i"
 	eventually 10 lists_it "new$i"
 done
 touch "$T/enough"
+wait "${loops[@]}"
 for v in 4 3; do
 	equal "$(list $v | wc -l)" 16
 done
