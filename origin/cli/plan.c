@@ -17,6 +17,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/units.h"
+#include "origin/servers/servers.h"
 
 /* ---- shared ------------------------------------------------------------ */
 
@@ -59,13 +60,33 @@ const char *plan_victims(const struct view *v, size_t i,
 	return out;
 }
 
+#define RETURN_TEXT 160
+
+/* What has to happen first; "" if the server is there. */
+static const char *if_it_returns(const struct view *v, size_t i,
+				 char out[RETURN_TEXT])
+{
+	const struct sched_server *s = &v->in.server[v->in.want[i].server];
+	int64_t age_s = v->in.now_s - s->seen_s;
+	char age[UNITS_TEXT];
+
+	*out = '\0';
+	if (s->known && age_s > SERVER_SILENT_S)
+		snprintf(out, RETURN_TEXT,
+			 ", if %s comes back: it was last seen %s ago", s->name,
+			 units_span((uint64_t)age_s * 1000, age));
+	return out;
+}
+
 bool plan_verdict(const struct view *v, size_t i, char out[VERDICT_TEXT])
 {
 	const struct sched_job *j = &v->out.job[i];
 	const struct plan_entry *p = &v->entry[v->entry_of[i]];
 	char ready[WHEN_TEXT], late[UNITS_TEXT], victims[VERDICT_TEXT];
+	char returns[RETURN_TEXT];
 	bool known = v->in.server[v->in.want[i].server].known;
 
+	if_it_returns(v, i, returns);
 	when_text(j->expected_s, p->zone, ready);
 	units_span((uint64_t)j->late_s * 1000, late);
 	plan_victims(v, i, victims);
@@ -79,13 +100,14 @@ bool plan_verdict(const struct view *v, size_t i, char out[VERDICT_TEXT])
 		snprintf(out, VERDICT_TEXT, "will not be ready: %s",
 			 j->message);
 	else
-		snprintf(out, VERDICT_TEXT, "%s%s, ready %s%s%.600s",
+		snprintf(out, VERDICT_TEXT, "%s%s, ready %s%s%.600s%s",
 			 j->late_s ? "late by " : "in time",
 			 j->late_s ? late : "", ready,
-			 *victims ? ", evicts " : "", victims);
+			 *victims ? ", evicts " : "", victims, returns);
+	/* A server that is off now may be back when its transfer begins. */
 	return j->state == JOB_STAGED ||
 	       (j->fits && known && j->state != JOB_FAILED && j->expected_s &&
-		!j->late_s);
+		!j->late_s && !(*returns && j->start_s <= v->in.now_s));
 }
 
 int plan_number(const struct cli_context *c, const char *text, int64_t *ret)

@@ -83,6 +83,18 @@ prints '^entry 4: removed$' origin plan remove 4
 refused "is removed already" origin plan remove 4
 prints '^Entry: *4, removed' origin plan show 4
 
+# A server that is off will not be in time, unless its transfer begins later.
+sqlite3 "$STORE/origin.db" "DELETE FROM setting WHERE name='prefetch_rate';
+	UPDATE server SET last_seen_s=last_seen_s-7*86400"
+line3 --at "+5h" > "$T/out"
+grep -q ": in time, ready .*, if line3 comes back: it was last seen 7d" "$T/out"
+refused_check 5
+origin plan check 2 > "$T/out"
+grep -q "in time.*if line3 comes back" "$T/out"
+origin plan remove 5 > /dev/null
+sqlite3 "$STORE/origin.db" "DELETE FROM plan WHERE entry=5; UPDATE sqlite_sequence SET seq=4 WHERE name='plan';
+	UPDATE server SET last_seen_s=last_seen_s+7*86400"
+
 # ---- dates that come back, and the two ways out
 line3 --at "2036-12-01 06:00 America/New_York" --repeat "FREQ=WEEKLY;BYDAY=MO,TU" > /dev/null
 equal "$(origin plan show 5 --json | jq -r '"\(.zone) \(.repeat) \(.dates | length)"')" \
