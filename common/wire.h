@@ -186,6 +186,9 @@ struct wire_descriptor {
 	uint64_t capacity_bytes, used_bytes, reserved_bytes;
 	uint64_t free_bytes;	 /* what can be stored without any eviction */
 	uint64_t evictable_bytes; /* neither open, just read nor held */
+	/* Stored blocks that its disk lost, since the start of the worker, and
+	 * those of them that were fetched again (C7). 0 from older servers. */
+	uint64_t bad_blocks, repaired_blocks;
 	struct wire_image *image;
 	size_t n_images;
 	uint64_t *gone;

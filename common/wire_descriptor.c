@@ -6,7 +6,7 @@
  *	 "boot": UUID, "version": "0.1.0", "time_zone": "Europe/Berlin",
  *	 "seq": 4, "base": 3, "time": T, "catalog_revision": 7,
  *	 "capacity": BYTES, "used": BYTES, "reserved": BYTES, "free": BYTES,
- *	 "evictable": BYTES,
+ *	 "evictable": BYTES, "bad_blocks": N, "repaired_blocks": N,
  *	 "images": [
  *	   {"id": 3, "name": "win11/base.wim", "digest": HEX, "size": BYTES,
  *	    "stored": BYTES, "state": "complete", "stored_seq": 9,
@@ -68,7 +68,9 @@ static bool put_figures(json_t *o, const struct wire_descriptor *d)
 	       put_u64(o, "used", d->used_bytes) &&
 	       put_u64(o, "reserved", d->reserved_bytes) &&
 	       put_u64(o, "free", d->free_bytes) &&
-	       put_u64(o, "evictable", d->evictable_bytes);
+	       put_u64(o, "evictable", d->evictable_bytes) &&
+	       put_u64(o, "bad_blocks", d->bad_blocks) &&
+	       put_u64(o, "repaired_blocks", d->repaired_blocks);
 }
 
 int wire_descriptor_encode(const struct wire_descriptor *d, char **ret,
@@ -194,12 +196,19 @@ static int get_figures(const json_t *o, struct wire_descriptor *d,
 		{"evictable", &d->evictable_bytes},
 	};
 
-	for (size_t i = 0; i < sizeof(figure) / sizeof(*figure); i++) {
-		int r = jget_u64(o, figure[i].name, INT64_MAX, figure[i].to, e);
+	int r;
 
+	for (size_t i = 0; i < sizeof(figure) / sizeof(*figure); i++) {
+		r = jget_u64(o, figure[i].name, INT64_MAX, figure[i].to, e);
 		if (r < 0)
 			return r;
 	}
+	r = jget_u64_opt(o, "bad_blocks", INT64_MAX, &d->bad_blocks, e);
+	if (r == 0)
+		r = jget_u64_opt(o, "repaired_blocks", INT64_MAX,
+				 &d->repaired_blocks, e);
+	if (r < 0)
+		return r;
 	if (d->seq == 0 || d->base >= d->seq)
 		return err_set(e, EPROTO, "seq %llu cannot follow %llu",
 			       (unsigned long long)d->seq,

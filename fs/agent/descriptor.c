@@ -131,6 +131,8 @@ static void set_figures(struct agent *a, struct wire_descriptor *d)
 	d->reserved_bytes = s.reserved_bytes;
 	d->free_bytes = s.free_bytes;
 	d->evictable_bytes = s.evictable_bytes;
+	d->bad_blocks = s.bad_blocks;
+	d->repaired_blocks = s.repaired_blocks;
 }
 
 static bool same_figures(const struct wire_descriptor *a,
@@ -141,7 +143,9 @@ static bool same_figures(const struct wire_descriptor *a,
 	       a->used_bytes == b->used_bytes &&
 	       a->reserved_bytes == b->reserved_bytes &&
 	       a->free_bytes == b->free_bytes &&
-	       a->evictable_bytes == b->evictable_bytes;
+	       a->evictable_bytes == b->evictable_bytes &&
+	       a->bad_blocks == b->bad_blocks &&
+	       a->repaired_blocks == b->repaired_blocks;
 }
 
 int descriptor_make(struct agent *a, bool full, bool scan, const uint64_t *id,

@@ -26,6 +26,8 @@ enum {
 	COL_FREE,
 	COL_EVICTABLE,
 	COL_RESERVED,
+	COL_BAD,
+	COL_REPAIRED,
 	COL_REVISION,
 	COL_RATE,
 	COL_SKEW,
@@ -45,6 +47,10 @@ static const struct table_column list_columns[] = {
 	{"FREE", "what fits without any eviction", TABLE_SIZE, true},
 	{"EVICTABLE", "neither open, just read nor held", TABLE_SIZE, true},
 	{"RESERVED", "kept for transfers under way", TABLE_SIZE, false},
+	{"BAD-BLOCKS", "stored blocks that its disk lost since its worker "
+	 "started", TABLE_NUMBER, false},
+	{"REPAIRED-BLOCKS", "of them, those that were fetched again",
+	 TABLE_NUMBER, false},
 	{"REVISION", "catalog revision that it shows", TABLE_NUMBER, false},
 	{"PREFETCH-RATE", "time table of its own", TABLE_TEXT, true},
 	{"SKEW", "seconds that its clock is ahead", TABLE_TEXT, false},
@@ -71,6 +77,8 @@ static void list_row(struct table *t, const struct server *s, bool json)
 	table_u64(t, row, COL_FREE, s->free_bytes);
 	table_u64(t, row, COL_EVICTABLE, s->evictable_bytes);
 	table_u64(t, row, COL_RESERVED, s->reserved_bytes);
+	table_u64(t, row, COL_BAD, s->bad_blocks);
+	table_u64(t, row, COL_REPAIRED, s->repaired_blocks);
 	table_u64(t, row, COL_REVISION, s->catalog_revision);
 	if (s->prefetch_rate[0])
 		table_text(t, row, COL_RATE, s->prefetch_rate);

@@ -111,6 +111,9 @@ static void print_facts(const struct server *s)
 	       units_size(s->reserved_bytes, size[2]),
 	       units_size(s->free_bytes, size[3]),
 	       units_size(s->evictable_bytes, size[4]));
+	printf("Bad blocks:    %llu found on its disk, %llu of them "
+	       "repaired\n", (unsigned long long)s->bad_blocks,
+	       (unsigned long long)s->repaired_blocks);
 	printf("Prefetch rate: %s\n",
 	       s->prefetch_rate[0] ? s->prefetch_rate : "the origin's");
 	printf("Catalog:       revision %llu\n\n",
@@ -168,7 +171,7 @@ static int show_json(struct cli_context *c, const struct server *s,
 	for (size_t i = 0; i < n; i++)
 		json_array_append_new(list, image_json(&image[i]));
 	o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:o, s:o, s:o,"
-		      " s:o, s:o, s:o, s:o, s:o}",
+		      " s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
 		      "name", s->name, "state",
 		      server_is_silent(s) ? "silent" : "online", "address",
 		      s->address, "version", s->version, "zone", s->time_zone,
@@ -180,7 +183,9 @@ static int show_json(struct cli_context *c, const struct server *s,
 		      json_u64(s->used_bytes), "reserved",
 		      json_u64(s->reserved_bytes), "free",
 		      json_u64(s->free_bytes), "evictable",
-		      json_u64(s->evictable_bytes), "prefetch_rate",
+		      json_u64(s->evictable_bytes), "bad_blocks",
+		      json_u64(s->bad_blocks), "repaired_blocks",
+		      json_u64(s->repaired_blocks), "prefetch_rate",
 		      s->prefetch_rate[0] ? json_string(s->prefetch_rate)
 					  : json_null(),
 		      "revision", json_u64(s->catalog_revision), "images",

@@ -182,7 +182,13 @@ static const char step_2[] =
 	"CREATE INDEX job_at ON job(at_s);"
 	"CREATE INDEX job_state ON job(state);";
 
-static const char *const steps[] = {step_1, step_2, NULL};
+/* What their disks lost: a descriptor tells. */
+static const char step_3[] =
+	"ALTER TABLE server ADD COLUMN bad_blocks INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE server ADD COLUMN repaired_blocks INTEGER NOT NULL"
+	" DEFAULT 0;";
+
+static const char *const steps[] = {step_1, step_2, step_3, NULL};
 
 const struct db_schema origin_schema = {
 	.application_id = 0x53474f31, /* "SGO1" */

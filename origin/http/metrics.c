@@ -8,6 +8,7 @@
 #include "origin/http/metrics.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "common/units.h"
@@ -142,6 +143,18 @@ static int write_orders(struct db *db, FILE *out, struct err *e)
 	return 0;
 }
 
+/* One gauge or counter of each server; `at` is the field's place. */
+static void of_servers(FILE *out, const struct server *s, size_t n,
+		       const char *name, const char *type, const char *help,
+		       size_t at)
+{
+	head(out, name, type, help);
+	for (size_t i = 0; i < n; i++)
+		fprintf(out, P "%s{server=\"%s\"} %" PRIu64 "\n", name,
+			s[i].name,
+			*(const uint64_t *)((const char *)&s[i] + at));
+}
+
 static int write_servers(struct db *db, int64_t now_s, FILE *out,
 			 struct err *e)
 {
@@ -159,17 +172,17 @@ static int write_servers(struct db *db, int64_t now_s, FILE *out,
 			P "server_seen_age_seconds{server=\"%s\"} %" PRId64
 			  "\n",
 			s[i].name, now_s - s[i].last_seen_s);
-	head(out, "server_used_bytes", "gauge", "used of its cache");
-	for (size_t i = 0; i < n; i++)
-		fprintf(out,
-			P "server_used_bytes{server=\"%s\"} %" PRIu64 "\n",
-			s[i].name, s[i].used_bytes);
-	head(out, "server_capacity_bytes", "gauge", "its cache may use");
-	for (size_t i = 0; i < n; i++)
-		fprintf(out,
-			P "server_capacity_bytes{server=\"%s\"} %" PRIu64
-			  "\n",
-			s[i].name, s[i].capacity_bytes);
+	of_servers(out, s, n, "server_used_bytes", "gauge",
+		   "used of its cache", offsetof(struct server, used_bytes));
+	of_servers(out, s, n, "server_capacity_bytes", "gauge",
+		   "its cache may use",
+		   offsetof(struct server, capacity_bytes));
+	of_servers(out, s, n, "server_bad_blocks_total", "counter",
+		   "stored blocks that its disk lost, since its worker started",
+		   offsetof(struct server, bad_blocks));
+	of_servers(out, s, n, "server_repaired_blocks_total", "counter",
+		   "of them, blocks that it fetched again",
+		   offsetof(struct server, repaired_blocks));
 	free(s);
 	return 0;
 }

@@ -73,16 +73,19 @@ static int put_server(struct db *db, const struct wire_descriptor *d,
 		db, e,
 		"INSERT INTO server(name,first_seen_s,last_seen_s,boot,seq,"
 		"version,time_zone,clock_skew_s,catalog_revision,capacity,"
-		"used,reserved,free,evictable,address)"
-		" VALUES(?1,?2,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)"
+		"used,reserved,free,evictable,address,bad_blocks,"
+		"repaired_blocks) VALUES(?1,?2,?2,?3,?4,?5,?6,?7,?8,?9,?10,"
+		"?11,?12,?13,?14,?15,?16)"
 		" ON CONFLICT(name) DO UPDATE SET last_seen_s=?2,boot=?3,"
 		"seq=?4,version=?5,time_zone=?6,clock_skew_s=?7,"
 		"catalog_revision=?8,capacity=?9,used=?10,reserved=?11,"
-		"free=?12,evictable=?13,address=?14",
-		"sisussiuuuuuus", d->name, now_s, d->boot, d->seq, d->version,
+		"free=?12,evictable=?13,address=?14,bad_blocks=?15,"
+		"repaired_blocks=?16",
+		"sisussiuuuuuusuu", d->name, now_s, d->boot, d->seq, d->version,
 		d->time_zone, d->time_s - now_s, d->catalog_revision,
 		d->capacity_bytes, d->used_bytes, d->reserved_bytes,
-		d->free_bytes, d->evictable_bytes, address ? address : "");
+		d->free_bytes, d->evictable_bytes, address ? address : "",
+		d->bad_blocks, d->repaired_blocks);
 }
 
 static int put_image(struct db *db, const char *server,
@@ -206,7 +209,7 @@ int servers_seen(struct db *db, const char *name, int64_t now_s)
 #define COLUMNS                                                            \
 	"name,version,time_zone,address,prefetch_rate,first_seen_s,"       \
 	"last_seen_s,clock_skew_s,catalog_revision,capacity,used,reserved," \
-	"free,evictable"
+	"free,evictable,bad_blocks,repaired_blocks"
 
 static int read_server(struct sqlite3_stmt *q, void *ret)
 {
@@ -227,6 +230,8 @@ static int read_server(struct sqlite3_stmt *q, void *ret)
 	s->reserved_bytes = db_col_u64(q, 11);
 	s->free_bytes = db_col_u64(q, 12);
 	s->evictable_bytes = db_col_u64(q, 13);
+	s->bad_blocks = db_col_u64(q, 14);
+	s->repaired_blocks = db_col_u64(q, 15);
 	return 0;
 }
 

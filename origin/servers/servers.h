@@ -34,6 +34,7 @@ struct server {
 	uint64_t catalog_revision;
 	uint64_t capacity_bytes, used_bytes, reserved_bytes, free_bytes,
 		evictable_bytes;
+	uint64_t bad_blocks, repaired_blocks; /* as of the descriptor */
 	char prefetch_rate[256]; /* time table, "" none */
 };
 

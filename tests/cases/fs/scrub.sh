@@ -87,6 +87,9 @@ file_is a
 file_is b
 equal "$(bad)" 3
 equal "$(metric m cache_repaired_blocks_total)" 3
+# The planner hears of it.
+told() { [ "$(origin server show m --json | jq -r '"\(.bad_blocks) \(.repaired_blocks)"')" = "$1" ]; }
+eventually 20 told "3 3"
 [ "$(metric m scrub_bytes_total)" -gt 24000000 ] || fail "nothing was read"
 prints '^scrub      [0-9.]+% of a round of 1s; 3 stored blocks were found bad, 3 of them repaired$' "$STAGEFS_BIN" status "$T/m"
 equal "$(grep -c 'scrub: .* is not what was stored: fetching it again' "$T/m.log")" 3

@@ -42,7 +42,8 @@ new_order() { "$@" | sed -n 's/^order \([0-9]*\): .*/\1/p'; }
 equal "$(descriptor 2 1 | put)" 409	# changes, but of what?
 equal "$(descriptor 1 0 | put)" 204
 equal "$(descriptor 1 0 | put)" 204	# again: nothing
-equal "$(descriptor 2 1 '.used = 2000' | put)" 204
+equal "$(origin server show line3 --json | jq -r .bad_blocks)" 0 "of an older server"
+equal "$(descriptor 2 1 '.used = 2000 | .bad_blocks = 7 | .repaired_blocks = 6' | put)" 204
 equal "$(descriptor 4 3 | put)" 409
 equal "$(descriptor 3 2 '.name = "line4"' | put)" 400
 equal "$(descriptor 3 2 ".store = \"$BOOT\"" | put)" 403
@@ -54,6 +55,8 @@ equal "$(origin server list --json | jq -r '.servers[0] | "\(.name) \(.used) \(.
 equal "$(origin server show line3 --json | jq -r '.images[0] | "\(.name) \(.stored) \(.state)"')" "win/a.img 1000 partial"
 origin server show line3 > "$T/out"
 grep -q '^Capacity: *953.7M' "$T/out"
+grep -q '^Bad blocks: *7 found on its disk, 6 of them repaired$' "$T/out"
+equal "$(origin server list -n -o NAME,BAD-BLOCKS,REPAIRED-BLOCKS | tr -s ' ')" "line3 7 6"
 grep -q '^State: *online$' "$T/out"
 equal "$(origin server list --json | jq -r '.servers[0].state')" online
 sqlite3 "$STORE/origin.db" "UPDATE server SET last_seen_s=last_seen_s-4*86400"
@@ -158,6 +161,8 @@ equal "$(tail -n +2 "$T/many.37" | jq -r '.orders[0].kind')" reclaim
 curl -fsS "$URL/metrics" > "$T/metrics"
 grep -q '^stagefs_origin_orders_open{state="pending"} ' "$T/metrics"
 grep -q '^stagefs_origin_server_capacity_bytes{server="line3"} 1000000000' "$T/metrics"
+grep -q '^stagefs_origin_server_bad_blocks_total{server="line3"} 7$' "$T/metrics"
+grep -q '^stagefs_origin_server_repaired_blocks_total{server="line3"} 6$' "$T/metrics"
 
 # ---- one that hangs up is forgotten; an end answers the others
 kill "${waiting[38]}"

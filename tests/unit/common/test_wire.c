@@ -477,6 +477,11 @@ static void test_descriptor_rules(void **state)
 		{"\"base\":3", "\"base\":0", "'gone'"},
 		{"\"capacity\":100,", "", "capacity"},
 		{"\"used\":9", "\"used\":\"9\"", "used"},
+		/* Older servers do not count them. */
+		{"\"used\":9", "\"used\":9,\"bad_blocks\":3", NULL},
+		{"\"used\":9", "\"used\":9,\"bad_blocks\":-1", "bad_blocks"},
+		{"\"used\":9", "\"used\":9,\"repaired_blocks\":\"1\"",
+		 "repaired_blocks"},
 		{"\"id\":3", "\"id\":2", "twice"},
 		{"\"id\":2", "\"id\":1", "id 1"},
 		{"\"stored\":10", "\"stored\":11", "stored"},

@@ -217,6 +217,8 @@ static inline void random_descriptor(struct random *r, size_t most,
 	d->reserved_bytes = random_number(r, 0, INT64_MAX);
 	d->free_bytes = random_number(r, 0, INT64_MAX);
 	d->evictable_bytes = random_number(r, 0, INT64_MAX);
+	d->bad_blocks = random_number(r, 0, INT64_MAX);
+	d->repaired_blocks = random_number(r, 0, INT64_MAX);
 	d->n_images = random_below(r, most + 1);
 	d->image = calloc(d->n_images + 1, sizeof(*d->image));
 	for (size_t i = 0; i < d->n_images; i++) {
@@ -317,7 +319,8 @@ static inline bool same_descriptor(const struct wire_descriptor *a,
 	    !SAME(base) || !SAME(time_s) || !SAME(catalog_revision) ||
 	    !SAME(capacity_bytes) || !SAME(used_bytes) ||
 	    !SAME(reserved_bytes) || !SAME(free_bytes) ||
-	    !SAME(evictable_bytes) || !SAME(n_images) || !SAME(n_gone))
+	    !SAME(evictable_bytes) || !SAME(bad_blocks) ||
+	    !SAME(repaired_blocks) || !SAME(n_images) || !SAME(n_gone))
 		return false;
 	for (size_t i = 0; i < a->n_images; i++)
 		if (!same_image(&a->image[i], &b->image[i]))

@@ -89,7 +89,9 @@ int cache_list(struct cache *c, struct version_info **ret, size_t *ret_n)
 void cache_stats(struct cache *c, struct cache_stats *ret)
 {
 	(void)c;
-	*ret = (struct cache_stats){.capacity_bytes = 10 << 20};
+	*ret = (struct cache_stats){.capacity_bytes = 10 << 20,
+				    .bad_blocks = 5,
+				    .repaired_blocks = 4};
 	FAKE_SCOPE;
 	for (int i = 0; i < IMAGES; i++)
 		if (fake.stored[i])

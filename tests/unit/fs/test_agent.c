@@ -127,6 +127,8 @@ static void test_connect(void **state)
 	assert_string_equal(origin.desc.store, STORE);
 	assert_int_equal(origin.desc.catalog_revision, 3);
 	assert_int_equal(origin.desc.capacity_bytes, 10 << 20);
+	assert_int_equal(origin.desc.bad_blocks, 5);
+	assert_int_equal(origin.desc.repaired_blocks, 4);
 	agent_stats(t.a, &s);
 	assert_true(s.connected);
 	assert_int_equal(s.catalog_syncs, 1);

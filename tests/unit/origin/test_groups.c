@@ -375,6 +375,8 @@ static void test_older_database(void **state)
 	server("line3", 1000 * MB, 1000 * MB);
 	plan("line3", "a.wim", T0 + 2 * H, 0);
 	run();
+	sql("ALTER TABLE server DROP COLUMN bad_blocks");
+	sql("ALTER TABLE server DROP COLUMN repaired_blocks");
 	sql("DROP TABLE server_group");
 	sql("CREATE TABLE old AS SELECT * FROM job");
 	sql("DROP TABLE job");

@@ -20,7 +20,9 @@ static struct wire_descriptor describe(const struct storetest *t,
 				    .base = base,
 				    .time_s = NOW + 7,
 				    .capacity_bytes = 100 * MIB,
-				    .free_bytes = 40 * MIB};
+				    .free_bytes = 40 * MIB,
+				    .bad_blocks = 3,
+				    .repaired_blocks = 2};
 
 	strcpy(d.store, t->s->uuid);
 	strcpy(d.name, "line3");
@@ -85,6 +87,8 @@ static void test_keeps_what_it_is_told(void **state)
 	assert_int_equal(s.first_seen_s, NOW);
 	assert_true(s.capacity_bytes == 100 * MIB);
 	assert_true(s.free_bytes == 40 * MIB);
+	assert_int_equal(s.bad_blocks, 3);
+	assert_int_equal(s.repaired_blocks, 2);
 	/* In stored order. */
 	assert_int_equal(servers_images(t.db, "line3", &list, &n, &t.e), 0);
 	assert_int_equal(n, 2);
