@@ -15,7 +15,7 @@
  *
  * An exchange that failed is the sources' business (they have the back-off). An
  * answer that came but was refused (forged, older, another store) is ours: it
- * is said once, the last good state stays, and it is asked for again later. A
+ * is said once an hour, the last good state stays, and it is asked for again. A
  * refused catalog does not stop orders: what is stored can still be held,
  * deleted and reclaimed.
  */
@@ -33,6 +33,7 @@
 #include "common/pulse.h"
 
 #define ALL_AGAIN_S 300
+#define REFUSAL_AGAIN_NS (3600 * NS_PER_S)
 
 /* An answer that is there at once and has nothing new was not held open as it
  * should be: a proxy, or an origin gone wrong. */
@@ -97,19 +98,16 @@ static void note_sync(struct agent *a, int error, bool refused,
 	cond_wake_all(&a->state_wake);
 }
 
-/* Said once for each reason, counted always. */
+/* Said once an hour for each reason, counted always. */
 static void note_refusal(struct agent *a, const char *what,
 			 const struct err *why)
 {
-	bool again;
-
 	lock_take(&a->lock);
-	again = strncmp(a->stats.last_refusal, why->text,
-			sizeof(a->stats.last_refusal) - 1) == 0;
 	snprintf(a->stats.last_refusal, sizeof(a->stats.last_refusal), "%.*s",
 		 (int)sizeof(a->stats.last_refusal) - 1, why->text);
 	lock_give(&a->lock);
-	if (!again)
+	if (said_is_news(&a->refusals, said_key(why->text), clock_mono_ns(),
+			 REFUSAL_AGAIN_NS))
 		log_warn("agent", "%s refused: %s", what, why->text);
 }
 

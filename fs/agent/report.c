@@ -24,6 +24,7 @@
 #define SCAN_NS (30 * NS_PER_S)
 #define RECHECK_NS (2 * NS_PER_S)
 #define TRY_AGAIN_NS (2 * NS_PER_S)
+#define SAY_AGAIN_NS (60 * NS_PER_S)
 
 struct reporter {
 	struct agent *a;
@@ -32,6 +33,7 @@ struct reporter {
 	uint64_t recheck_ns;	/* the next look at what is open or fetching */
 	uint64_t scan_ns;	/* the next look at everything */
 	bool told_refusal;
+	struct said said; /* orders whose reports were refused */
 };
 
 /* 0, or the status of an answer that was no 2xx, or -errno. */
@@ -103,7 +105,9 @@ static void send_report(struct reporter *rp, struct wire_report *report,
 	r = send_json(rp, "POST", path, json, n);
 	/* 404: the origin forgot the order; any other refusal would be the
 	 * same the next time. */
-	if (r > 0 && r != 404)
+	if (r > 0 && r != 404 &&
+	    said_is_news(&rp->said, report->number, clock_mono_ns(),
+			 SAY_AGAIN_NS))
 		log_warn("agent", "report on order %" PRIu64
 			 " refused: answered %d", report->number, r);
 	if (r < 0)

@@ -17,6 +17,7 @@
 
 #include "common/clock.h"
 #include "common/lock.h"
+#include "common/said.h"
 #include "fs/agent/agent.h"
 
 #define REPORT_EVERY_NS NS_PER_S /* progress of one order */
@@ -88,6 +89,11 @@ struct agent {
 	int sync_error;
 	struct err sync_why;
 	struct agent_stats stats;
+
+	/* the channel thread's: why answers were refused; several reasons may
+	 * come in turn, of the catalog and of orders, of one source and
+	 * another */
+	struct said refusals;
 
 	/* the report thread's */
 	struct told *told;

@@ -32,6 +32,7 @@
 #include <utlist.h>
 
 #define RETRY_NS NS_PER_S /* after a flush that failed, at the earliest */
+#define SAY_AGAIN_NS (60 * NS_PER_S)
 
 struct picture {
 	struct version *v; /* one of its uses */
@@ -124,8 +125,10 @@ static void lost(struct version *v, struct index_key key)
 		memset(durable, 0, n); /* nothing is sure */
 	for (size_t i = 0; i < n; i++)
 		drop[i] = (uint8_t)(drop[i] & ~durable[i]);
-	log_err("cache", "%s: writing to disk failed: its last blocks will be "
-		"fetched again", v->ident.name);
+	if (said_is_news(&v->cache->said_lost, key.id, clock_mono_ns(),
+			 SAY_AGAIN_NS))
+		log_err("cache", "%s: writing to disk failed: its last blocks "
+			"will be fetched again", v->ident.name);
 	blocks_drop(v, drop);
 }
 

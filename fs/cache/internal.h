@@ -49,6 +49,7 @@
 
 #include "common/clock.h"
 #include "common/lock.h"
+#include "common/said.h"
 #include "fs/cache/cache.h"
 #include "fs/cache/datafile.h"
 #include "fs/cache/index.h"
@@ -158,6 +159,7 @@ struct cache {
 	uint64_t flush_at_ns; /* 0: nothing to do */
 	bool flushing;	      /* somebody owns the flush */
 	bool dir_dirty;	      /* a file was made since the folder's fsync */
+	struct said said_lost; /* versions whose writes failed */
 	bool flush_failing;
 
 	struct cache_stats n; /* the counters of it */

@@ -252,11 +252,12 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		}
 		/* -EAGAIN: forgotten meanwhile, just read it anew (C6). */
 		if (r != -EAGAIN && r != -ENOMEM) {
-			log_warn("kernel",
-				 "id %llu: cannot read what is stored at %llu: "
-				 "%s: fetching it again",
-				 (unsigned long long)ino,
-				 (unsigned long long)offset, strerror(-r));
+			if (stream_says(h->stream, STREAM_UNREADABLE))
+				log_warn("kernel", "id %llu: cannot read what "
+					 "is stored at %llu: %s: fetching it "
+					 "again", (unsigned long long)ino,
+					 (unsigned long long)offset,
+					 strerror(-r));
 			stream_forget(h->stream, offset, (uint32_t)size);
 		}
 	}

@@ -62,7 +62,7 @@ static void arrive_lost(void *ctx, uint64_t block, int error)
 	bool say;
 
 	lock_take(&s->lock);
-	say = stream_says_locked(&s->said_lost_ns);
+	say = stream_says(s, STREAM_LOST);
 	park_fail_locked(s, block, error, &failed);
 	/* The rest is not asked for again and again: a reader may. */
 	s->fill_retry_ns = clock_mono_ns() + FILL_RETRY_NS;

@@ -85,14 +85,17 @@ bool reader_stopping(struct reader *r)
 
 /* ---- the pump ----------------------------------------------------------- */
 
-bool stream_says_locked(uint64_t *said_ns)
+/* By the id: whoever opens and closes around each read has a stream each. */
+bool stream_says(struct stream *s, enum stream_fault what)
 {
-	uint64_t now = clock_mono_ns();
+	struct reader *r = s->r;
+	bool news;
 
-	if (*said_ns && now - *said_ns < SAY_AGAIN_NS)
-		return false;
-	*said_ns = now;
-	return true;
+	lock_take(&r->pump_lock);
+	news = said_is_news(&r->said[what], s->id, clock_mono_ns(),
+			    SAY_AGAIN_NS);
+	lock_give(&r->pump_lock);
+	return news;
 }
 
 bool stream_wanted_locked(const struct stream *s)

@@ -75,6 +75,15 @@ void stream_read(struct stream *s, struct read_request *r);
 /* Answers it with `error` if it is still parked; harmless if it is not. The
  * caller makes sure that the memory is still there. */
 void stream_cancel(struct stream *s, struct read_request *r, int error);
+enum stream_fault {
+	STREAM_LOST,	   /* no source has right bytes */
+	STREAM_UNSTORED,   /* served from memory */
+	STREAM_UNREADABLE, /* what is stored cannot be read */
+	STREAM_FAULTS
+};
+/* May a line about it go to the log? Not one for each block, and not about each
+ * of all images. Any lock below LOCK_PUMP is fine. */
+bool stream_says(struct stream *s, enum stream_fault what);
 /* Reading stored bytes failed or they are known bad: forget these blocks, so
  * that a stream_read fetches them again (C6, C7). */
 void stream_forget(struct stream *s, uint64_t offset, uint32_t size);

@@ -97,7 +97,7 @@ static void store_failed_locked(struct stream *s, int error)
 	COUNT(s->r, from_memory, 1);
 	if (s->no_store)
 		return;
-	if (stream_says_locked(&s->said_unstored_ns))
+	if (stream_says(s, STREAM_UNSTORED))
 		log_warn("read", "%s: not stored, served from memory: %s",
 			 version_ident(s->v)->name, unstored_why(error));
 	s->no_store = true;

@@ -30,6 +30,7 @@
 #include <uthash.h>
 
 #include "common/lock.h"
+#include "common/said.h"
 #include "fs/read/reader.h"
 #include "fs/read/runs.h"
 
@@ -110,7 +111,6 @@ struct stream {
 	bool filling;	/* the whole version is wanted; pinned */
 	bool no_store;	/* no space: blocks go to the ring (C5) */
 	uint64_t space_retry_ns, fill_retry_ns;
-	uint64_t said_lost_ns, said_unstored_ns; /* last lines in the log */
 	uint64_t progress_ns;  /* last block that arrived */
 	uint64_t timed_out_ns; /* last read that waited in vain */
 
@@ -154,6 +154,7 @@ struct reader {
 	bool stop; /* atomic: nothing new is begun */
 	bool quit; /* the pump ends when its queue is empty */
 	unsigned work; /* windows, stores and manifest calls under way */
+	struct said said[STREAM_FAULTS];
 	pthread_t pump;
 
 	/* counters, atomic */
@@ -171,8 +172,6 @@ void stream_ring(struct stream *s);
 void work_begin(struct reader *r);
 void work_end(struct reader *r);
 bool reader_stopping(struct reader *r);
-/* May a line about its blocks go to the log? Not one for each of them. */
-bool stream_says_locked(uint64_t *said_ns);
 /* What the pump does with a stream that was rung. */
 void stream_look(struct stream *s);
 /* If not, what is under way for it is cancelled. */
