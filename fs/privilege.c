@@ -5,6 +5,7 @@
  */
 #include "fs/privilege.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -64,13 +65,64 @@ static int make_private(const char *dir)
 	return dir_make(dir, 0700);
 }
 
+static bool exists(int fd, const char *name)
+{
+	struct stat st;
+
+	return fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* What a start that was cut short leaves, and a file system of its own. */
+static bool is_beginning(int fd, const char *name)
+{
+	static const char *const names[] = {".", "..", "lost+found", "lock"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(name, names[i]))
+			return true;
+	return !strcmp(name, "data") && exists(fd, "lock");
+}
+
+/*
+ * All of a cache is handed over, and what no row knows in its data goes: with
+ * cache=/srv, a slip, that would be somebody else's.
+ */
+static int check_ours(int cache_fd, const char *dir, struct err *e)
+{
+	bool known = exists(cache_fd, "index.db") ||
+		     exists(cache_fd, "catalog") || exists(cache_fd, "key.pub");
+	int fd = openat(cache_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *de;
+	int r = 0;
+
+	if (!d) {
+		r = err_set(e, errno, "cache %s: %s", dir, strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		return r;
+	}
+	while (r == 0 && !known && (de = readdir(d)))
+		if (!is_beginning(cache_fd, de->d_name))
+			r = err_set(e, ENOTEMPTY,
+				    "cache %s is no cache of stagefs, and not "
+				    "empty ('%s'): give a folder of its own",
+				    dir, de->d_name);
+	closedir(d);
+	return r;
+}
+
 int identity_own(const struct identity *id, const char *dir, struct err *e)
 {
 	CLEAN_FD int fd = make_private(dir);
 	struct stat st;
+	int r;
 
 	if (fd < 0)
 		return err_set(e, -fd, "cache %s: %s", dir, strerror(-fd));
+	r = check_ours(fd, dir, e);
+	if (r < 0)
+		return r;
 	if (fstat(fd, &st) < 0)
 		return err_set(e, errno, "cache %s: %s", dir,
 			       strerror(errno));

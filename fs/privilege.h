@@ -22,7 +22,8 @@ struct identity {
 int identity_find(const char *user, const char *fallback,
 		  struct identity *ret, struct err *e);
 /* Makes the cache's folder, 0700, owned by that user; hands over one that
- * root has used. -EPERM: it is somebody else's. */
+ * root has used. -EPERM: it is somebody else's; -ENOTEMPTY: it holds something
+ * that is no cache. */
 int identity_own(const struct identity *id, const char *dir, struct err *e);
 /* As many open files as the hard limit allows. */
 void raise_file_limit(void);

@@ -131,6 +131,28 @@ no "cache .*x.cache belongs to user 65534, not to root: chown it" 'chown -R 6553
 yes 0 serving 'chmod 777 $C $C/data $C/index.db'
 equal "$(stat -c %a "$C")" 700
 
+# ---- not a cache at all: nothing in it is deleted, handed over or closed
+rm -rf "$C"
+mkdir -p "$C/data"
+echo precious > "$C/data/7"
+chmod -R 755 "$C"
+cp -a "$C" "$T/theirs"
+for user in root nobody; do
+	refused "cache .*x.cache is no cache of stagefs, and not empty \('data'\): give a folder of its own" \
+		try user=$user
+	equal "$(cd "$C"; find . -printf '%p %m %u %s ')" "$(cd "$T/theirs"; find . -printf '%p %m %u %s ')"
+	equal "$(cat "$C/data/7")" precious
+done
+# A disk of its own is empty, and so is what a start leaves that was cut short.
+for there in lost+found lock 'lock data'; do
+	rm -rf "$C"
+	mkdir "$C"
+	for name in $there; do if [ $name = lock ]; then touch "$C/lock"; else mkdir "$C/$name"; fi; done
+	try
+	same_bytes "$T/a" "$T/x/a"
+	end_fs x
+done
+
 # ---- a good catalog that is older than what the origin has: caught up with;
 # and the same with the origin gone: what it knows is shown.
 origin_stop
