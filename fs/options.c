@@ -102,6 +102,10 @@ static bool generic(const char *name)
 		"relatime", "norelatime", "nodiratime", "auto", "noauto",
 		"nouser",   "users",   "defaults", "_netdev", "nofail",
 		"user",	    "owner",   "group",	   "sync",   "async",
+		"diratime", "dirsync", "strictatime", "nostrictatime",
+		"lazytime", "nolazytime", "iversion", "noiversion",
+		"mand",	    "nomand",  "silent",   "loud",   "nosymfollow",
+		"symfollow", "nousers", "noowner", "nogroup",
 	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -285,6 +289,10 @@ static int apply(struct mount_options *m, const char *name, const char *value,
 	}
 	if (generic_prefix(name) || (!value && generic(name)))
 		return 0;
+	if (!value && !strcmp(name, "remount"))
+		return err_set(e, EINVAL, "a mount keeps the options that it "
+			       "was made with: umount and mount it instead of "
+			       "remount");
 	return err_set(e, EINVAL,
 		       "unknown option %s: see stagefs(8) for those there are",
 		       name);

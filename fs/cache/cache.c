@@ -170,6 +170,17 @@ static int cache_start(struct cache *c, const struct cache_config *cfg,
 	return r;
 }
 
+/* What a person can do about the disk beneath. */
+static void say_disk(const char *dir, int error, struct err *e)
+{
+	if (error == -ENOSPC)
+		err_set(e, ENOSPC, "cache %s: its disk is full: make some room "
+			"there, or give another cache=", dir);
+	else if (error == -EROFS)
+		err_set(e, EROFS, "cache %s: its disk is read-only: remount "
+			"it, or give another cache=", dir);
+}
+
 int cache_open(const struct cache_config *cfg, struct cache **ret,
 	       struct err *e)
 {
@@ -184,6 +195,7 @@ int cache_open(const struct cache_config *cfg, struct cache **ret,
 	if (r) {
 		if (e && !e->text[0])
 			err_set(e, -r, "%s: %s", cfg->dir, strerror(-r));
+		say_disk(cfg->dir, r, e);
 		cache_free(c);
 		return r;
 	}

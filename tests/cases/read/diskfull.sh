@@ -82,6 +82,14 @@ mount_fs m "cache=$T/disk/cache,capacity=10G,min-free=0"
 same_bytes "$T/i4" "$M/i4"
 same_bytes "$T/i7" "$M/i7"
 no_errors
-make_room
 end_fs m
+leave_nothing
+# A first one has no room for its index; nor is anything written on a disk that
+# has gone read-only. Both say what to do.
+refused 'its disk is full: make some room there, or give another cache=' \
+	mount_fs n "cache=$T/disk/first"
+make_room
+mount -o remount,ro "$T/disk"
+refused 'its disk is read-only: remount it, or give another cache=' \
+	mount_fs m "cache=$T/disk/cache"
 umount "$T/disk"

@@ -88,7 +88,8 @@ static void generic_ones_are_ignored(void **state)
 		mount_options_parse("defaults,_netdev,nofail,noauto,user,users,"
 				    "ro,noatime,x-systemd.automount,"
 				    "x-systemd.requires=a.service,comment=hi,"
-				    "nosuid,nodev,noexec",
+				    "nosuid,nodev,noexec,dirsync,lazytime,"
+				    "strictatime,nosymfollow,mand,silent",
 				    &m, &e),
 		0);
 	assert_string_equal(m.user, "");
@@ -126,7 +127,7 @@ static const struct {
 	{"debug=fetsch", EINVAL, "fetsch"},
 	{"debug=fetch+", EINVAL, "debug"},
 	{"debug=all+x", EINVAL, "'x'"},
-	{"remount", EINVAL, "remount"},
+	{"remount", EINVAL, "umount and mount"},
 };
 
 static void refused(void **state)
