@@ -43,9 +43,7 @@
 #include "common/log.h"
 #include "origin/http/loop.h"
 
-/* A request has to be complete this long after its first byte, plus a second
- * for so many bytes that came. */
-#define REQUEST_MAX_S 30
+/* A request has a second more to be complete for so many bytes that came. */
 #define BODY_MIN_BPS (256u << 10)
 #define IDLE_MAX_S 120
 /* One too many has so long to ask, and to be told. */
@@ -314,7 +312,8 @@ static uint64_t patience_s(const struct conn *c)
 	case CONN_READING:
 		if (c->refusal)
 			return REFUSED_MAX_S;
-		return REQUEST_MAX_S + c->got_bytes / BODY_MIN_BPS;
+		return c->loop->shared->request_max_s +
+		       c->got_bytes / BODY_MIN_BPS;
 	case CONN_HELD:
 		return HELD_MAX_S;
 	default:

@@ -50,6 +50,7 @@ struct loop_shared {
 	struct warm *warm;
 	struct peers *peers;
 	unsigned max_connections;
+	unsigned request_max_s;
 	unsigned n_loops;
 	struct loop **loop;
 };

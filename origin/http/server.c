@@ -18,6 +18,8 @@
 
 #define THREADS_MAX 64
 #define CONNECTIONS_DEFAULT 4096
+/* A request has to be complete this long after its first byte (conn.c). */
+#define REQUEST_MAX_S 30
 /* Besides connections: files, databases, timers. */
 #define OTHER_FDS 1024
 
@@ -90,6 +92,7 @@ int http_server_start(const struct http_config *c, struct http_server **ret,
 		      struct err *e)
 {
 	struct http_server *s = calloc(1, sizeof(*s));
+	const char *patience = getenv("STAGEFS_REQUEST_S"); /* for tests */
 	char text[LISTEN_TEXT];
 	unsigned per_address;
 	int r;
@@ -104,6 +107,8 @@ int http_server_start(const struct http_config *c, struct http_server **ret,
 	per_address = c->max_per_address
 			      ? c->max_per_address
 			      : (s->shared.max_connections + 1) / 2;
+	s->shared.request_max_s = patience ? (unsigned)atoi(patience)
+					   : REQUEST_MAX_S;
 	event_set_log_callback(log_libevent);
 	raise_fd_limit(s->shared.max_connections);
 	r = listen_open(c->listen, s->listen_fd, &s->n_listen_fds, e);

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# cost: 13
 # Peers that send garbage, too much, too little, too slowly, or are too many.
 # The daemon answers or hangs up, and goes on serving the others.
 . "$(dirname "$0")/../../lib/common.sh"
@@ -7,6 +8,11 @@
 random_file "$T/a" 5000000 1
 origin init > /dev/null
 origin image add "$T/a" --name a.img > /dev/null
+# One with less patience, for those who are slow.
+cp -a "$STORE" "$T/slow.store"
+STORE=$T/slow.store STAGEFS_REQUEST_S=5 origin_start --threads 2
+slow_port=$PORT PORT=''
+slow_url=$URL
 origin_start --threads 2 --max-connections 300 --max-per-address 300
 cat > "$T/peers.py" <<'PY'
 import os, random, select, socket, sys, time
@@ -223,7 +229,7 @@ elif what == "many":
 PY
 D=$(origin image show a.img --json | jq -r .image.digest)
 build=$(sanitized && echo sanitized || echo plain)
-peers() { /usr/bin/python3 "$T/peers.py" "$PORT" "$D" "$1" "$ORIGIN_PID" "$build"; }
+peers() { /usr/bin/python3 "$T/peers.py" "${2:-$PORT}" "$D" "$1" "$ORIGIN_PID" "$build"; }
 alive()
 {
 	equal "$(curl -fsS "$URL/healthz")" ok "after $1"
@@ -231,7 +237,7 @@ alive()
 	same_bytes "$T/body" "$T/a"
 }
 
-peers slow > "$T/slow.log" 2>&1 &
+peers slow "$slow_port" > "$T/slow.log" 2>&1 &
 slow=$!
 for what in garbage pipeline bodies flood held vanish; do
 	peers "$what"
@@ -247,7 +253,7 @@ exec 5>&-
 wait "$unfinished"
 eventually 10 kept -lt 200000
 wait "$slow" || { cat "$T/slow.log"; fail "slow peers"; }
-curl -fsS "$URL/metrics" > "$T/metrics"
+curl -fsS "$slow_url/metrics" > "$T/metrics"
 grep -Eq '^stagefs_origin_connections_cut_total [1-9]' "$T/metrics"
 peers many
 idle() { [ "$(curl -fsS "$URL/metrics" | awk '/^stagefs_origin_connections / { print $2 }')" = 1 ]; }
