@@ -82,7 +82,7 @@ case_end()
 	# Some may have been stopped.
 	for p in "${PIDS[@]}"; do kill "$p" 2>/dev/null; kill -CONT "$p" 2>/dev/null; done
 	for p in "${PIDS[@]}"; do
-		timeout 30 tail --pid="$p" -f /dev/null 2>/dev/null ||
+		timeout 30 tail -s 0.02 --pid="$p" -f /dev/null 2>/dev/null ||
 			{ kill -9 "$p"; case_left="$case_left process:$p"; }
 		wait "$p" 2>/dev/null
 	done

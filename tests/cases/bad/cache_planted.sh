@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# cost: 20
 # What somebody put into CACHE while it was not mounted: links out of it,
 # pipes, devices and folders in the place of files, files cut or made longer,
 # foreign rows, keys and catalogs, and folders of other users. Refused in one

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# cost: 11
 # Answers that begin well and go wrong in the body: cut off, too short,
 # no HTTP at all, wrong bytes, right bytes of another place, the manifest
 # of another image. Asked for again until the reader's time is over, or EIO

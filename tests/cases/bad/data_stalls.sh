@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# cost: 13
 # A source that falls silent, before the answer or in the middle, or that sends
 # a few bytes a second for ever: given up after ten seconds, and the reader,
 # who has longer, gets all from the other one.

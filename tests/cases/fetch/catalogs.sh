@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# cost: 15
 # Catalogs that are forged, cut, older, of another store, no catalog at all,
 # have a million entries, or a million lists in lists: the mount keeps its last
 # good one, counts the refusal, goes on reading with what it has, and takes the

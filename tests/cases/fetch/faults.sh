@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# cost: 15
 # Each thing that can go wrong on the way happens to an image of its own,
 # twice; every reader gets the right bytes all the same (R1), and a whole image
 # in place of a range is never downloaded.
@@ -51,6 +52,7 @@ for fault in "${FAULTS[@]}" "${ONCE[@]}"; do
 	publish "$T/$i" "$i"
 	times=2
 	[ $i -lt ${#FAULTS[@]} ] || times=1
+	[[ $fault != stall* ]] || times=1 # ten seconds each
 	rule "$fault" $i $times
 	i=$((i + 1))
 done

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# cost: 12
 # R7: an image that was being filled when the worker was killed, or the mount
 # ended, becomes complete by itself afterwards, with nobody who reads; one that
 # was only looked at stays as it is.

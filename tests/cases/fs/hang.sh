@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# cost: 12
 # A worker that hangs is described in the log, killed and replaced; its readers
 # only wait. One that is busy, with reads that wait, is left alone. A state can
 # be had by hand at any time.
@@ -31,7 +32,7 @@ kill -STOP "$ORIGIN_PID"
 dd if="$T/m/cold" of=/dev/null bs=64k status=none &
 reader=$!
 PIDS+=($reader)
-sleep 5
+sleep 3.5
 kill -CONT "$ORIGIN_PID"
 wait $reader || fail "the read that waited failed"
 equal "$(worker_pid m)" "$worker" "a busy worker was replaced"

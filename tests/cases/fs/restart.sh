@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # labels: tsan
+# cost: 11
 # The worker is killed while files are read, cold and stored: no error, right
 # bytes, the mount goes on (DESIGN.md sections 4 and 7). A worker that cannot
 # stay alive is given up, loudly.

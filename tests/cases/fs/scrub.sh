@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# cost: 12
 # C7: what goes bad on the disk under the cache is found and mended in place, in
 # images that nobody has open and in those that the kernel reads itself, whose
 # readers keep the good bytes that are still in memory. Without the origin a

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# cost: 11
 # A worker that was taken over (tests/tools/badworker.c) gets nothing out of its
 # supervisor, which is root: no file that it could not write itself, no hang, no
 # descriptor left, no message that stands for another; and the mount goes on.

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # labels: tsan
+# cost: 16
 # `stagefs upgrade` under load: other programs, the same mount, the same open
 # files, no error (DESIGN.md section 4). New programs that do not run, or not
 # far enough, change nothing.
@@ -22,7 +23,7 @@ MOUNT_BIN=$T/bin/mount.stagefs
 
 random_file "$T/stored" 30000000 stored
 random_file "$T/through" 20000000 through
-random_file "$T/cold" 200000000 cold
+random_file "$T/cold" 120000000 cold
 origin_start
 for i in stored through cold; do publish "$T/$i" $i; done
 proxy_start
@@ -37,7 +38,7 @@ starts() { status_of m .worker.starts; }
 # An open directory with a place in it, an open file, readers of what is stored
 # and of what is on its way.
 exec 7< "$T/m/cold"
-proxy _cap '{"rate": 20000000}'
+proxy _cap '{"rate": 12000000}'
 "$TOOLS/stalls" -t 3 "$T/m/stored" "$T/stored" "$T/m/through" "$T/through" > "$T/stalls" 2> "$T/stalls.err" &
 reader=$!
 PIDS+=($reader)

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# cost: 15
 # The origin's daemon is killed in the middle of a prefetch, and the connection
 # breaks in the middle of another: the orders are delivered again, done once,
 # and hardly a byte goes over the line twice. Verbs work while no daemon runs.

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# cost: 15
 # A raw disk of 3 GiB, most of it holes, with a file system in it: what an
 # imaging appliance writes to a station's disk.
 . "$(dirname "$0")/../../lib/common.sh"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# cost: 11
 # Workers are killed at each step of opening, closing and taking over
 # (fs/kernel/opens.c says what the next one makes of it), on the real kernel and
 # under load: no error, no lost open, no lost file, no mixed modes.

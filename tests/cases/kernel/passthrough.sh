@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# cost: 14
 # Complete images are read by the kernel itself (DESIGN.md section 7). The mode
 # follows the opens, and is never mixed; what is open is never taken away, nor
 # given a hole (R1, C7); a killed worker's opens are its successor's.

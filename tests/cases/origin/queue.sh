@@ -1,11 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# cost: 14
 # A real line that nobody told the origin of, slower than everything before it:
 # prefetch fills it without filling its queue, as demand does. Bytes that wait
 # are compared with each other. (The simulation of the same, with its numbers:
 # unit.origin.pacing.)
 . "$(dirname "$0")/../../lib/common.sh"
 
+# A proportion, on a line of its own: nothing more to see under a sanitizer,
+# where link.sh runs the same code.
+! sanitized || { say "not under a sanitizer: skipped"; exit 77; }
 command -v tc > /dev/null || { say "no tc: skipped"; exit 77; }
 # origin A -- switch S -- server B, and the slow line behind the switch: in a
 # queue of its own machine the kernel leaves no more than a few packets.

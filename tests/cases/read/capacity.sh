@@ -1,12 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# cost: 13
 # C3, C4, C5: however many read however much at once, the cache never takes more
 # than its capacity, looked at every 10 ms by what its files have allocated and
 # by what df says; who has to go goes in stored order, never what is open, just
 # read or held; what does not fit is read all the same and drives nobody out.
 . "$(dirname "$0")/../../lib/common.sh"
 
-IMAGES=10
+IMAGES=8
 BYTES=20000000
 CAPACITY=$((64 << 20)) # three of them
 for i in $(seq $IMAGES); do random_file "$T/i$i" $BYTES "$i"; done

@@ -1,12 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# cost: 15
 # C1, C2: worker and supervisor are killed at any time, in the middle of reading
 # and right after. What was said to be complete for two seconds is complete at
 # the next mount and costs no transfer; whatever is there is right; nothing of
 # the killed mount is in the way.
 . "$(dirname "$0")/../../lib/common.sh"
 
-ROUNDS=${ROUNDS:-3}
+ROUNDS=${ROUNDS:-2}
 IMAGES=4
 BYTES=20000000
 for i in $(seq $IMAGES); do random_file "$T/i$i" $BYTES "$i"; done

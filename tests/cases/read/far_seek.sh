@@ -4,7 +4,7 @@
 # end is answered before the front is anywhere near it, and the front goes on.
 . "$(dirname "$0")/../../lib/common.sh"
 
-MIB=1024
+MIB=512
 ! sanitized || MIB=256
 # Each MiB begins with its number; the rest are holes.
 /usr/bin/python3 - "$T/image" $MIB << 'END'

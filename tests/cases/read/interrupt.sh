@@ -49,7 +49,7 @@ for signal in KILL TERM; do
 		parks 1 "$signal $how"
 		kill -$signal $pid
 		# The guard is for a hanging test only: io-timeout is an hour.
-		timeout 120 tail --pid=$pid -f /dev/null || fail "$signal: it is still there"
+		timeout 120 tail -s 0.02 --pid=$pid -f /dev/null || fail "$signal: it is still there"
 		! wait $pid 2>/dev/null || fail "$signal: not killed?"
 		# Of a read through the page cache the kernel says nothing
 		# before it is answered: it stays, and its open with it.

@@ -4,7 +4,7 @@
 # also if the reader leaves.
 . "$(dirname "$0")/../../lib/common.sh"
 
-IMAGES=6
+IMAGES=3
 BYTES=62914560
 origin_start
 for i in $(seq $IMAGES); do

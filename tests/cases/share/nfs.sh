@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# cost: 20
 # Ganesha, with packaging/share/ganesha.conf, over a mount: NFS v4 and v3.
 . "$(dirname "$0")/../../lib/common.sh"
 . "$TESTS/lib/share.sh"
