@@ -24,12 +24,8 @@ mount --make-shared "$T"
 # Runs as the first process in there.
 share_inside() # CASE'S FOLDER
 {
-	local point d
-	# A copy of another case's mount would keep its worker alive: in one go.
-	awk -v t="$1/" '$5 ~ /\/stagefs-case\./ && index($5 "/", t) != 1 { print $5 }' \
-		/proc/self/mountinfo | sort -r |
-		while read -r point; do printf '%b\0' "$point"; done |
-		xargs -0r umount -l
+	local d
+	drop_copies "$1"
 	ip link set lo up
 	for d in /run /var/lib/nfs /var/lib/samba /var/cache/samba \
 		/var/log/samba /var/log/ganesha; do
@@ -47,7 +43,7 @@ share_start()
 	SHARED=$T/$1
 	chmod 711 "$T" # guests are nobody
 	unshare --net --mount --propagation slave \
-		bash -c "$(declare -f share_inside); share_inside '$T'" &
+		bash -c "$(declare -f drop_copies share_inside); share_inside '$T'" &
 	SHARE_PID=$!
 	PIDS+=("$SHARE_PID")
 	eventually 10 test -e "$T/share.there"

@@ -112,7 +112,7 @@ prints '^b.iso: .* freed$' fs evict --force "$M" b.iso
 equal "$(xattr m b.iso state)" absent
 refused '^stagefs: b.iso: not stored here' fs evict "$M" b.iso
 # Its bytes are free when the last who looked at it has let go.
-room() { fs why "$M" b.iso | grep -q 'there is room for all of it'; }
+room() { prints 'there is room for all of it' fs why "$M" b.iso; }
 eventually 10 room
 says b.iso 'b.iso: not here: nothing of its 28.6M is stored' '  there is room for all of it' \
 	'  it was evicted last at TIME: it was asked for, by order or `stagefs evict`'

@@ -18,7 +18,7 @@ ganesha_start
 loops=()
 at_end() { kill "${loops[@]}" 2> /dev/null; }
 list() { in_share timeout 60 nfs-ls "nfs://127.0.0.1/images/?version=$1"; }
-lists_it() { list 4 | awk '{ print $6 }' | grep -qx "$1"; }
+lists_it() { prints " $1\$" list 4; }
 for v in 4 3; do
 	while [ ! -e "$T/enough" ]; do list $v > /dev/null; done & loops+=($!)
 done
