@@ -67,12 +67,9 @@ static int letter(struct mount_call *c, int opt, struct err *e)
 		c->resume = optarg;
 		return 0;
 	case 'C':
-		c->over = true;
-		return strcmp(optarg, SUPERVISOR_COMPAT) == 0 &&
-				       mount_can_start()
-			       ? 0
-			       : err_set(e, EPROTO, "cannot take over from %s",
-					 optarg);
+		if (strcmp(optarg, SUPERVISOR_COMPAT) == 0)
+			mount_ask_supervisor();
+		return err_set(e, EPROTO, "cannot take over from %s", optarg);
 	case 'h':
 		c->over = true;
 		fputs(usage, stdout);

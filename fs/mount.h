@@ -32,14 +32,16 @@ struct mount_call {
 	char *text;	      /* -o, joined */
 	struct mount_options o;
 	const char *resume; /* state of the supervisor before us, or NULL */
+	unsigned minor;	    /* of the mount, if it is made already; else 0 */
 	bool foreground;
 	bool fake;  /* only check */
 	bool over;  /* done already: --help and the like */
 	bool wrong; /* typed wrongly */
 };
 
-/* Is the supervisor's program there? */
-bool mount_can_start(void);
+/* Becomes the supervisor's program, to have it say whether it is of this
+ * version. Returns if there is none that runs. */
+void mount_ask_supervisor(void);
 /* Both return the exit status, or become the supervisor. */
 int mount_start(struct mount_call *c);
 int mount_resume(struct mount_call *c);

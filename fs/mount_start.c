@@ -16,10 +16,10 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -33,7 +33,6 @@
 
 #define RUN_DIR "/run/stagefs"
 #define STATE_MAX_BYTES 512
-#define OFFER_AGAIN_MS 20
 
 /* ---- descriptors --------------------------------------------------------- */
 
@@ -102,23 +101,20 @@ static int open_log(const struct mount_call *c, int *ret, struct err *e)
 
 /* Under a name that anybody can compute from the mount point. In a folder of
  * root's, served by the worker. */
-static int open_control(const struct mount_call *c, char state[STATE_MAX_BYTES],
+static int open_control(const struct mount_call *c, struct stat *ret_st,
 			int *ret, struct err *e)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	CLEAN_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC |
 						  SOCK_NONBLOCK, 0);
 	const char *path = control_path(c->point, a.sun_path);
-	struct stat st;
 
 	if (fd >= 0 && (mkdir(RUN_DIR, 0755) == 0 || errno == EEXIST) &&
 	    /* Nothing is mounted there (checked): an old one is a leftover. */
 	    (unlink(path) == 0 || errno == ENOENT) &&
 	    bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0 &&
 	    chmod(path, 0666) == 0 && listen(fd, 16) == 0 &&
-	    lstat(path, &st) == 0) {
-		snprintf(state, STATE_MAX_BYTES, "--state=0,0:0,%llu,%s",
-			 (unsigned long long)st.st_ino, path);
+	    lstat(path, ret_st) == 0) {
 		*ret = TAKE_FD(fd);
 		return 0;
 	}
@@ -135,10 +131,11 @@ static int open_program(struct err *e)
 		       : 0;
 }
 
-static int open_all(const struct mount_call *c, char state[STATE_MAX_BYTES],
-		    int *ret_log, struct err *e)
+static int open_all(const struct mount_call *c, ino_t *ret_socket, int *ret_log,
+		    struct err *e)
 {
 	CLEAN_FD int log = -1;
+	struct stat st;
 	int control = -1, r = reserve_fds();
 
 	if (r < 0)
@@ -147,7 +144,7 @@ static int open_all(const struct mount_call *c, char state[STATE_MAX_BYTES],
 	if (r == 0 && !c->foreground)
 		r = open_log(c, &log, e);
 	if (r == 0)
-		r = open_control(c, state, &control, e);
+		r = open_control(c, &st, &control, e);
 	if (r < 0)
 		return r;
 	if (place(control, SUPERVISOR_CONTROL_FD) < 0 ||
@@ -156,6 +153,7 @@ static int open_all(const struct mount_call *c, char state[STATE_MAX_BYTES],
 	    place(session_make(), SUPERVISOR_SESSION_FD) < 0)
 		return err_set(e, errno, "/dev/fuse or memfd: %s",
 			       strerror(errno));
+	*ret_socket = st.st_ino;
 	*ret_log = TAKE_FD(log);
 	return 0;
 }
@@ -175,12 +173,20 @@ static void find_programs(char self[PATH_MAX], char supervisor[PATH_MAX])
 		strcpy(supervisor, STAGEFS_LIBEXEC "/stagefs-supervisor");
 }
 
-bool mount_can_start(void)
+void mount_ask_supervisor(void)
 {
 	char self[PATH_MAX], supervisor[PATH_MAX];
 
 	find_programs(self, supervisor);
-	return access(supervisor, X_OK) == 0;
+	execl(supervisor, "mount.stagefs", "--can-resume=" SUPERVISOR_COMPAT,
+	      (char *)NULL);
+}
+
+/* If it is made here, and nobody will hold it. */
+static void unmount(const struct mount_call *c)
+{
+	if (c->minor)
+		umount2(c->point, MNT_DETACH | UMOUNT_NOFOLLOW);
 }
 
 static int become_supervisor(const struct mount_call *c, const char *state)
@@ -195,6 +201,7 @@ static int become_supervisor(const struct mount_call *c, const char *state)
 		supervisor, strerror(errno));
 	fprintf(stderr, "mount.stagefs: %s: %s\n", supervisor,
 		strerror(errno));
+	unmount(c);
 	return MOUNT_EXIT_SYSTEM;
 }
 
@@ -227,21 +234,14 @@ static int await_verdict(int fd)
 	return text[0];
 }
 
-/* Once it is mounted: is it the device that was asked for? Until then others
- * may have given back a lower number. */
 static int verdict(const struct mount_call *c)
 {
-	struct pollfd p = {.fd = SUPERVISOR_VERDICT_FD, .events = POLLIN};
-	int status;
+	int status = await_verdict(SUPERVISOR_VERDICT_FD);
 
-	while (c->o.device && poll(&p, 1, OFFER_AGAIN_MS) == 0)
-		device_offer((unsigned)c->o.device);
-	status = await_verdict(SUPERVISOR_VERDICT_FD);
-	if (status == 0 && c->o.device &&
-	    device_minor(c->point) != c->o.device)
-		fprintf(stderr, "mount.stagefs: warning: device=%u was taken: "
+	if (status == 0 && c->minor != c->o.device)
+		fprintf(stderr, "mount.stagefs: warning: device=%u is in use: "
 				"mounted as 0:%u\n",
-			(unsigned)c->o.device, device_minor(c->point));
+			(unsigned)c->o.device, c->minor);
 	return status;
 }
 
@@ -252,8 +252,6 @@ static int part(const struct mount_call *c, struct err *e)
 	int pipe_fd[2];
 	pid_t pid;
 
-	if (c->o.device) /* until who waits for the verdict has it */
-		device_offer((unsigned)c->o.device);
 	if (pipe2(pipe_fd, O_CLOEXEC) < 0 || (pid = fork()) < 0)
 		return err_set(e, errno, "%s", strerror(errno));
 	if ((pid > 0) != c->foreground) {
@@ -276,19 +274,26 @@ static int part(const struct mount_call *c, struct err *e)
 
 int mount_start(struct mount_call *c)
 {
-	char state[STATE_MAX_BYTES];
+	char state[STATE_MAX_BYTES], path[CONTROL_PATH_MAX];
 	struct err e;
+	ino_t socket = 0;
 	int log = -1, r;
 
 	umask(022);
 	r = chdir("/") < 0 ? err_set(&e, errno, "/: %s", strerror(errno))
-			   : open_all(c, state, &log, &e);
+			   : open_all(c, &socket, &log, &e);
+	if (r == 0 && c->o.device)
+		r = device_mount(c->source, c->point, (unsigned)c->o.device,
+				 SUPERVISOR_FUSE_FD, &c->minor, &e);
 	if (r == 0)
 		r = part(c, &e);
 	if (r < 0) {
+		unmount(c);
 		fprintf(stderr, "mount.stagefs: %s\n", e.text);
 		return MOUNT_EXIT_SYSTEM;
 	}
+	snprintf(state, sizeof(state), "--state=0,0:%u,%llu,%s", c->minor,
+		 (unsigned long long)socket, control_path(c->point, path));
 	if (log >= 0) {
 		dup2(log, STDERR_FILENO);
 		close(log);

@@ -50,8 +50,12 @@ int upgrade_run(struct cli_context *c)
 	int r;
 
 	r = ask_mount(dir, "status", NULL, see_line, &before, &e);
-	if (!r)
-		r = ask_mount(dir, "upgrade", NULL, no_line, NULL, &e);
+	/* It has just died: there will be another. */
+	if (r == -ECONNRESET || r == -EPIPE)
+		r = ask_mount(dir, "status", NULL, see_line, &before, &e);
+	if (r)
+		return cli_fail(c, "%s", e.text);
+	r = ask_mount(dir, "upgrade", NULL, no_line, NULL, &e);
 	/* It may be gone before its answer is out. */
 	if (r && r != -ECONNRESET)
 		return cli_fail(c, "%s", e.text);

@@ -30,8 +30,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#include "fs/supervisor/wire.h"
-
 /* <linux/fuse.h> of Linux 6.9; Debian 12 has an older one. */
 struct backing_map {
 	int32_t fd;
@@ -49,10 +47,9 @@ static int check_file(int fd)
 	if (flags < 0 || statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC,
 			       STATX_TYPE, &x) < 0)
 		return -errno;
-	return !(flags & O_PATH) && (flags & O_ACCMODE) == O_RDWR &&
-			       S_ISREG(x.stx_mode)
-		       ? 0
-		       : -EACCES;
+	if ((flags & (O_PATH | O_ACCMODE)) == O_RDWR && S_ISREG(x.stx_mode))
+		return 0;
+	return -EACCES;
 }
 
 /* The place of `id`, or NULL; 0 finds a free one. */
@@ -70,10 +67,8 @@ static int32_t register_file(int fuse_fd, struct session_area *s, int fd)
 	uint32_t *place = place_of(s, 0);
 	int id = check_file(fd);
 
-	if (id == 0 && !place)
-		id = -ENOSPC;
-	if (id < 0)
-		return id;
+	if (id < 0 || !place)
+		return id < 0 ? id : -ENOSPC;
 	id = ioctl(fuse_fd, DEV_IOC_BACKING_OPEN, &map);
 	if (id < 0)
 		return -errno;

@@ -20,9 +20,11 @@
 
 #define HANG_MS 30000
 
+static char level = '5'; /* of syslog(3): notice */
+
 void say(const char *fmt, ...)
 {
-	char text[SUPERVISOR_MESSAGE_MAX_BYTES], when[32] = "<5>";
+	char text[SUPERVISOR_MESSAGE_MAX_BYTES], when[32] = {'<', level, '>'};
 	struct pollfd p = {.fd = 2, .events = POLLOUT};
 	time_t now = time(NULL);
 	struct stat st;
@@ -61,6 +63,7 @@ void fail(struct supervisor *s, int status, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
+	level = '3'; /* error */
 	if (!s->pending)
 		say("%s", why);
 	else if (!s->over)
@@ -104,6 +107,8 @@ int main(int argc, char **argv)
 	static struct supervisor s;
 	const char *hang = getenv("STAGEFS_HANG_MS"); /* for tests */
 
+	if (argc == 2 && !strcmp(argv[1], "--can-resume=" SUPERVISOR_COMPAT))
+		return 0;
 	if (argc != SUPERVISOR_ARGS)
 		return 2; /* nothing for people: see `stagefs mount` */
 	s.hang_ms = hang ? atoi(hang) : HANG_MS;

@@ -18,10 +18,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_READ_BYTES (1u << 20) /* as in the worker's INIT */
 #define READ_AHEAD_KB "1024"
 #define BACKGROUND_MAX "32768" /* as there, too */
-#define STATUS_MOUNT 32 /* as mount(8) has it */
 
 bool put(const char *path, const char *text)
 {
@@ -59,10 +57,11 @@ bool mount_make(struct supervisor *s)
 	snprintf(data, sizeof(data),
 		 "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,"
 		 "default_permissions,max_read=%u",
-		 SUPERVISOR_FUSE_FD, MAX_READ_BYTES);
+		 SUPERVISOR_FUSE_FD, SUPERVISOR_MAX_READ_BYTES);
 	if (mount(s->source, s->point, "fuse.stagefs",
 		  MS_RDONLY | MS_NOSUID | MS_NODEV, data) < 0) {
-		fail(s, STATUS_MOUNT, "cannot mount at %s: %s", s->point,
+		/* As mount(8) has it. */
+		fail(s, 32, "cannot mount at %s: %s", s->point,
 		     errno == ENODEV ? "the kernel has no FUSE: modprobe fuse"
 				     : strerror(errno));
 		return false;

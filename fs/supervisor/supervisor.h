@@ -46,13 +46,14 @@ struct supervisor {
 	struct worker worker;
 	enum state state;
 	bool asked;	/* a ping waits for its answer */
-	bool untried;	/* the program is new and has not served yet */
-	bool fell_back; /* it could not, so it is the old one again */
+	bool upgraded;	/* the program before this one can still be had */
+	bool untried;	/* this one has not served yet */
+	bool fell_back; /* it was no good, so it is the old one again */
 	int64_t due_ms; /* WAITING: start; else: ping, or its answer */
 	int64_t serving_ms;	/* since when, 0: not yet */
 	int64_t death_ms[9];	/* the last ones, a ring */
 	unsigned deaths, quick; /* in all; in a row that hardly served */
-	unsigned heard;		/* messages of workers */
+	long rested; /* clock(3) when we last slept between messages */
 };
 
 /* ---- main.c ---- */

@@ -7,10 +7,11 @@
  * successor, write the cache's state, let go of its lock) and starts the new
  * one.
  *
- * Before the point of no return the new programs have to run and to say that
+ * Before the point of no return both new programs have to run and to say that
  * they understand what is handed over (SUPERVISOR_COMPAT): a package half
  * installed, or for another machine, costs nothing. If the new worker dies
- * before it serves, the old program, whose descriptor is still open, goes on.
+ * before it serves, or again and again, the old program, whose descriptor is
+ * still open, goes on.
  *
  * Rejected: a second supervisor process beside the old one, to which the
  * descriptors are sent. The worker would not be its child.
@@ -71,7 +72,7 @@ void take_over(struct supervisor *s, char **argv)
 	} else if (s->worker.pid) {
 		say("upgrade: " STAGEFS_VERSION " has taken over %s", s->point);
 		s->pending = false;
-		s->untried = true;
+		s->upgraded = s->untried = true;
 		s->worker.link = SUPERVISOR_LINK_FD;
 		worker_tell(&s->worker, MSG_DRAIN, "");
 		enter(s, DRAINING, s->hang_ms / 6);

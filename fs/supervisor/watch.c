@@ -27,7 +27,6 @@
  */
 #include "fs/supervisor/supervisor.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -43,7 +42,6 @@
 #define DEATHS_MAX 10
 #define DEATHS_WITHIN_MS 60000
 #define LAST_WORDS_MAX 1000
-#define BURST 64 /* messages for 1 ms of sleep */
 #define SERVED_MS 200 /* a worker that served so long did work */
 
 static int64_t now_ms(void)
@@ -99,9 +97,12 @@ static void worker_spoke(struct supervisor *s)
 {
 	char text[SUPERVISOR_MESSAGE_MAX_BYTES];
 
-	/* We go before other programs: one worker must not take that turn. */
-	if (++s->heard % BURST == 0)
-		poll(NULL, 0, 1);
+	/* We go before other programs: half of a processor is what a worker
+	 * can make us take. */
+	if (clock() - s->rested > CLOCKS_PER_SEC / 1000) {
+		poll(NULL, 0, (int)((clock() - s->rested) / 1000) + 1);
+		s->rested = clock();
+	}
 	switch (worker_hear(&s->worker, text)) {
 	case MSG_READY:
 		if (s->state == STARTING && (s->dev || mount_make(s)))
@@ -143,6 +144,7 @@ static void died(struct supervisor *s, int status)
 	bool killed = WIFSIGNALED(status);
 	int code = killed ? WTERMSIG(status) : WEXITSTATUS(status);
 	const char *how = killed ? strsignal(code) : "ended";
+	bool many;
 
 	s->worker.pid = 0;
 	/* Its last words; as many as a socket holds. */
@@ -154,18 +156,19 @@ static void died(struct supervisor *s, int status)
 		start(s);
 	} else if (s->pending) {
 		fail(s, 2, "the worker died (%s, %d): see its log", how, code);
-	} else if (s->untried && s->state == STARTING) {
-		say("the new worker died (%s, %d) before it served: going on "
-		    "with the old program", how, code);
-		dup3(SUPERVISOR_OLD_PROGRAM_FD, SUPERVISOR_PROGRAM_FD,
-		     O_CLOEXEC);
-		s->untried = false;
-		s->fell_back = true;
-		start(s);
-	} else if (too_many(s)) {
+	} else if ((many = too_many(s)) && !s->upgraded) {
 		fail(s, 1, "the worker died (%s, %d), for the %dth time within "
 			   "a minute: giving up and unmounting %s",
 		     how, code, DEATHS_MAX, s->point);
+	} else if (many || (s->untried && s->state == STARTING)) {
+		say("the new worker died (%s, %d) %s: the old program goes on",
+		    how, code, many ? "again and again" : "before it served");
+		dup3(SUPERVISOR_OLD_PROGRAM_FD, SUPERVISOR_PROGRAM_FD,
+		     O_CLOEXEC);
+		s->upgraded = s->untried = false;
+		s->fell_back = true;
+		memset(s->death_ms, 0, sizeof(s->death_ms));
+		start(s);
 	} else {
 		enter(s, WAITING, back_off(s));
 		say("the worker died (%s, %d): starting it again, readers wait",
@@ -238,6 +241,7 @@ int watch_run(struct supervisor *s)
 {
 	struct stat st;
 
+	s->rested = clock();
 	if (!s->worker.pid && !s->over)
 		start(s);
 	while (!s->over)

@@ -24,11 +24,13 @@
  * there is one to print. */
 #define SUPERVISOR_VERDICT_FD 10
 
+#define SUPERVISOR_MAX_READ_BYTES (1u << 20) /* of a mount, as in INIT */
+
 /*
  * Arguments: mount.stagefs SOURCE POINT -o OPTIONS PROGRAM --state=STATE, with
  * PROGRAM the path of stagefs. STATE: the worker's pid, MAJOR:MINOR of the
- * mount, inode and path of the control socket, with commas in between; pid 0:
- * there is no mount yet.
+ * mount (0:0: it is to be made), inode and path of the control socket, with
+ * commas in between; pid 0: somebody waits for the mount.
  */
 #define SUPERVISOR_ARGS 7
 
@@ -78,8 +80,9 @@ enum supervisor_message {
 
 /*
  * What one version hands over to another (`stagefs upgrade`): arguments,
- * descriptors, these messages, and the session area. A program that is asked
- * with --can-resume=THIS exits with 0 if it can go on from there.
+ * descriptors, these messages, and the session area. `stagefs mount` asked with
+ * --can-resume=THIS, and the supervisor's program, to which it hands that on,
+ * exit with 0 if they can go on from there.
  */
 #define SUPERVISOR_COMPAT "2.3" /* of these; SESSION_LAYOUT */
 

@@ -3,8 +3,7 @@
 # labels: tsan
 # cost: 11
 # The worker is killed while files are read, cold and stored: no error, right
-# bytes, the mount goes on (DESIGN.md sections 4 and 7). A worker that cannot
-# stay alive is given up, loudly.
+# bytes, the mount goes on (DESIGN.md sections 4 and 7).
 . "$(dirname "$0")/../../lib/common.sh"
 
 no_worker() { [ -z "$(worker_pid m)" ]; }
@@ -51,16 +50,3 @@ equal "$(cat "$T/m/new")" new
 
 umount_fs m
 eventually 10 no_worker
-
-# Ten deaths within a minute: unmounted, and it says why.
-mount_fs n
-no_mount() { [ -z "$(mounts_below)" ]; }
-kill_or_gone()
-{
-	local p
-	p=$(worker_pid n)
-	[ -z "$p" ] || kill -9 $p 2> /dev/null || :
-	no_mount
-}
-eventually 200 kill_or_gone
-grep -q 'giving up' "$T/n.log" || fail "did not say that it gave up"

@@ -45,6 +45,11 @@ awk '$1 != "sent" && $2 != -13 { print; bad = 1 } END { exit bad }' "$T/bin/resu
 equal "$(wc -l < "$T/bin/result")" 10 "answers"
 bad lengths
 bad flood
+# It goes before all other programs; a worker cannot have it take a processor.
+bad grind
+percent=$(awk '$1 == "percent" { print $2 }' "$T/bin/result")
+say "ground down to $percent% of a processor"
+[ "$percent" -gt 5 ] && [ "$percent" -lt 70 ] || fail "the supervisor took $percent% of a processor"
 
 # One that serves: what it repeats is not done again.
 serving() { grep -q '^serving' "$T/bin/result"; }
@@ -60,6 +65,26 @@ echo end > "$T/bin/act"
 same_bytes "$T/a" "$T/m/a"
 equal "$(grep -c 'was not told' "$T/m.log")" 0 "answers to READY"
 [ "$(grep -c 'serves again' "$T/m.log")" -lt 10 ] || fail "it said again and again that it serves"
+
+# One that serves, and dies of it each time: the program before it goes on.
+install good
+"$STAGEFS_BIN" upgrade "$T/m"
+install bad
+rm -f "$T/bin/result"
+echo faint > "$T/bin/act"
+"$STAGEFS_BIN" upgrade "$T/m" > "$T/upgrade.out" 2>&1 &
+PIDS+=($!)
+eventually 60 grep -q 'new worker died .* again and again: the old program goes on' "$T/m.log"
+same_bytes "$T/a" "$T/m/a"
+equal "$(status_of m .worker.fallback)" true
+equal "$(supervisor_pid m)" "$supervisor"
+equal "$(grep -c '^serving' "$T/bin/result")" 10 "workers that died"
+# Of the next deaths as many are borne as ever.
+kill_worker m
+same_bytes "$T/a" "$T/m/a"
+install good
+"$STAGEFS_BIN" upgrade "$T/m"
+equal "$(status_of m .worker.fallback)" false
 
 # One that has died cannot have anything done.
 install bad

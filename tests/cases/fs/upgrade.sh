@@ -99,10 +99,21 @@ not_upgraded 'does not run'
 printf '#!/bin/sh\nsleep 60\n' > "$T/bin/bad"
 install_bad
 not_upgraded 'does not run'
+chmod 644 "$T/bin/stagefs"
+not_upgraded 'does not run'
 rm "$T/bin/stagefs"
 not_upgraded 'does not run'
+# The same with the supervisor's program, and a good stagefs.
 install_programs
 mv "$T/bin/stagefs-supervisor" "$T/bin/elsewhere"
+not_upgraded 'does not run'
+echo nonsense > "$T/bin/stagefs-supervisor"
+not_upgraded 'does not run'
+chmod 755 "$T/bin/stagefs-supervisor"
+not_upgraded 'does not run'
+printf '#!/bin/sh\nkill -SEGV $$\n' > "$T/bin/stagefs-supervisor"
+not_upgraded 'does not run'
+head -c 9000 "$T/bin/elsewhere" > "$T/bin/stagefs-supervisor"
 not_upgraded 'does not run'
 equal "$(starts)" "$was" "workers started"
 install_programs
@@ -117,6 +128,38 @@ install_programs
 upgrade || fail "$(cat "$T/upgrade.err")"
 equal "$(status_of m .worker.fallback)" false
 same_bytes "$T/stored" "$T/m/stored"
+
+# Two at once: one, or one after the other.
+was=$(starts)
+upgrade &
+first=$!
+"$STAGEFS_BIN" upgrade "$T/m" > "$T/second.out" 2>&1 || fail "$(cat "$T/second.out")"
+wait $first || fail "$(cat "$T/upgrade.err")"
+[[ $(($(starts) - was)) = [12] ]] || fail "$(starts) workers, $was before"
+same_bytes "$T/stored" "$T/m/stored"
+
+# One of whom the worker dies that was to say what it is: not that one's end is
+# taken for the upgrade.
+was=$(starts)
+/usr/bin/python3 - "$(socket_of m)" "$T/taken" <<'END' &
+import os, socket, sys
+path, taken = sys.argv[1:]
+s = socket.socket(socket.AF_UNIX)
+s.bind(path + ".new")
+s.listen()
+os.rename(path, path + ".old")
+os.rename(path + ".new", path)
+open(taken, "w").close()
+c = s.accept()[0]
+os.rename(path + ".old", path)
+c.close()
+END
+PIDS+=($!)
+eventually 10 test -e "$T/taken"
+install_programs
+upgrade || fail "$(cat "$T/upgrade.err")"
+equal "$(starts)" $((was + 1)) "workers started"
+[[ $(readlink "/proc/$(worker_pid m)/exe") != *deleted* ]] || fail "not upgraded"
 
 # Only root and the worker's user may.
 if id nobody > /dev/null 2>&1; then

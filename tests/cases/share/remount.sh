@@ -1,28 +1,46 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # With device= a mount that is made anew is the same to Ganesha, whatever was
-# mounted meanwhile: a station goes on reading the file that it has open (NFS v3,
-# whose handles are all that there is of an open file).
+# mounted meanwhile, and whoever mounts and unmounts at the same moment: a
+# station goes on reading the file that it has open (NFS v3, whose handles are
+# all that there is of an open file).
 . "$(dirname "$0")/../../lib/common.sh"
 . "$TESTS/lib/share.sh"
 
 random_file "$T/image" 30000000 image
 origin_start
 publish "$T/image" image
-# Nobody has it; others may take numbers at any time.
+# Nobody has it; others take numbers at any time.
 device=$((400 + RANDOM % 400))
 device_of() { awk -v p="$T/$1" '$5 == p { print $3 }' /proc/self/mountinfo; }
-# Somebody may mount or umount just then: once more.
+for i in 1 2 3; do
+	mkdir "$T/churn$i"
+	(while [ ! -e "$T/quiet" ]; do
+		mount -t tmpfs tmpfs "$T/churn$i"
+		sleep 0.01
+		umount -l "$T/churn$i"
+	done) &
+	churn+=($!)
+done
+PIDS+=("${churn[@]}")
 mount_there()
 {
 	mount_fs m "device=$device" 2> "$T/said"
-	[ "$(device_of m)" != "0:$device" ] || return 0
-	cat "$T/said"
-	end_fs m
-	return 1
+	equal "$(cat "$T/said")" ''
+	equal "$(device_of m)" "0:$device"
 }
-eventually 30 mount_there
-equal "$(cat "$T/said")" ''
+mount_there
+# It looks like any other.
+mount_fs other
+like() { awk -v p="$T/$1" '$5 == p { print $6, $(NF - 2), $(NF - 1), $NF }' /proc/self/mountinfo; }
+equal "$(like m)" "$(like other)"
+umount_fs other
+for _ in 1 2 3 4 5; do
+	end_fs m
+	mount_there
+done
+touch "$T/quiet"
+wait "${churn[@]}"
 share_start m
 ganesha_start
 in_share_bg station "$TOOLS/netread" -lr -b 65536 -n 50 "$T/image" "$(nfs_url image 3)"
@@ -31,9 +49,13 @@ eventually 10 reads
 
 # A second mount with the same number gets another one, and says so.
 mount_fs other "device=$device" 2> "$T/said"
-grep -q "warning: device=$device was taken: mounted as 0:" "$T/said" || fail "$(cat "$T/said")"
+grep -q "warning: device=$device is in use: mounted as $(device_of other)$" "$T/said" || fail "$(cat "$T/said")"
 [ "$(device_of other)" != "0:$device" ] || fail "both have $device"
 umount_fs other
+# One that cannot be served is not left there.
+refused 'no such user' mount_fs other "device=$((device + 1)),user=nobody.at.all"
+no_other() { [ -z "$(device_of other)" ]; }
+eventually 10 no_other
 
 for round in 1 2; do
 	end_server ganesha
@@ -41,7 +63,7 @@ for round in 1 2; do
 	# Lower numbers are free, or taken.
 	mkdir -p "$T/taken$round"
 	mount -t tmpfs tmpfs "$T/taken$round"
-	eventually 30 mount_there
+	mount_there
 	opens_before=$(metric m opens_total)
 	in_share_bg ganesha ganesha.nfsd -F -f "$T/ganesha.conf" \
 		-L "$T/ganesha.out" -p "$T/ganesha.pid" -N CRIT
