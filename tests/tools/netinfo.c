@@ -3,15 +3,17 @@
  * netinfo.c - what an NFS or SMB client is told about an image, and what it is
  * told when it wants to change something.
  *
- *	netinfo URL
+ *	netinfo [-l] URL
  *
  * URL as of netread. Prints "size"; "pages", of 4096 bytes, that it takes, and
  * "ino" (not over SMB, whose library makes them up); "bytes" and "free" of the
- * file system; and for each attempt to write "VERB ERROR".
+ * file system; and for each attempt to write "VERB ERROR". -l: "lock ERROR"
+ * only, of an attempt to lock it to read (NFS v4).
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -40,7 +42,22 @@ static void show_attempt(const char *verb, int error)
 	printf("%s %s\n", verb, error ? strerrorname_np(error) : "done");
 }
 
-static int ask_nfs(const char *text)
+static int lock_whole(struct nfs_context *nfs, const char *file)
+{
+	struct nfs4_flock whole = {.l_type = F_RDLCK,
+				   .l_whence = SEEK_SET,
+				   .l_len = UINT64_MAX};
+	struct nfsfh *fh;
+	int r = nfs_open(nfs, file, O_RDONLY, &fh);
+
+	if (r < 0)
+		return -r;
+	r = nfs_fcntl(nfs, fh, NFS4_F_SETLK, &whole);
+	nfs_close(nfs, fh); /* or the server holds it until the lease ends */
+	return -r;
+}
+
+static int ask_nfs(const char *text, bool lock)
 {
 	struct nfs_context *nfs = nfs_init_context();
 	struct nfs_url *url = nfs ? nfs_parse_url_full(nfs, text) : NULL;
@@ -54,6 +71,10 @@ static int ask_nfs(const char *text)
 	r = nfs_mount(nfs, url->server, url->path);
 	if (r == 0)
 		r = nfs_stat64(nfs, url->file, &st);
+	if (r == 0 && lock) {
+		show_attempt("lock", lock_whole(nfs, url->file));
+		return 0;
+	}
 	if (r == 0)
 		r = nfs_statvfs(nfs, "/", &v);
 	if (r < 0)
@@ -114,11 +135,13 @@ static int ask_smb(const char *url)
 
 int main(int argc, char **argv)
 {
+	const char *url = argc > 1 ? argv[argc - 1] : "";
+	bool lock = argc == 3 && !strcmp(argv[1], "-l");
 	int r;
 
-	if (argc != 2 || strlen(argv[1]) >= URL_MAX_BYTES)
+	if (argc != 2 + lock || strlen(url) >= URL_MAX_BYTES)
 		return 2;
-	r = strncmp(argv[1], "smb:", 4) ? ask_nfs(argv[1]) : ask_smb(argv[1]);
+	r = strncmp(url, "smb:", 4) ? ask_nfs(url, lock) : ask_smb(url);
 	fflush(stdout);
 	_exit(r); /* what the libraries leave is not ours to free */
 }

@@ -58,6 +58,8 @@ for v in 4 3; do
 	[ $v = 3 ] || eventually 30 forget far
 done
 netread -b 1000000 -n 20 "$T/far" "$(nfs_url far 3)"
+# Ganesha takes a lock for a write, even one to read.
+equal "$(in_share "$TOOLS/netinfo" -l "$(nfs_url far)")" 'lock EROFS'
 
 # Names that come, change and go: seen as soon as they are seen in the mount,
 # because of Attr_Expiration_Time.
