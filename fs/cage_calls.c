@@ -102,6 +102,7 @@ static const struct narrow narrows[] = {
 	{"ioctl", 1, INT, TCGETS}, /* isatty(3) */
 	{"ioctl", 1, INT, FIONBIO},
 	{"ioctl", 1, INT, FIONREAD},
+	{"ioctl", 1, INT, SIOCGIFINDEX}, /* resolv.conf(5): fe80::1%eth0 */
 };
 
 /* Those that this libseccomp or this machine does not have are left out. */

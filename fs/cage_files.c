@@ -61,6 +61,8 @@ static const char *const common[] = {
 	"/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager",
 	/* its own threads, for dump.c */
 	"/proc/self/task",
+	/* seeds of jansson and SQLite */
+	"/dev/urandom",
 };
 #define N_COMMON (sizeof(common) / sizeof(common[0]))
 

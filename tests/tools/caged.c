@@ -246,6 +246,12 @@ static int try_resolve(void)
 	return r == 0 ? 0 : r == EAI_SYSTEM ? -errno : -ENXIO;
 }
 
+/* Ends it, with SIGABRT. */
+static int try_abort(void)
+{
+	abort();
+}
+
 static int try_capability(void)
 {
 	return prctl(PR_CAPBSET_READ, 21, 0, 0, 0) == 1 ? 0 : -EPERM;
@@ -271,6 +277,7 @@ static const struct action {
 	{"bind", try_bind},	    {"listen", try_listen},
 	{"linger", try_linger},	    {"abstract", try_abstract},
 	{"resolve", try_resolve},   {"capability", try_capability},
+	{"abort", try_abort},
 };
 
 int main(int argc, char **argv)

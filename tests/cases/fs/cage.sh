@@ -76,6 +76,13 @@ for user in nobody root; do
 	try $user EPERM capability
 	for action in thread netlink; do try $user ok $action; done
 	try $user ok resolve localhost
+	# As a name server may be written in /etc/resolv.conf.
+	try $user ok resolve fe80::1%lo
+	# Seeds of hash tables: without it they are the time.
+	try $user ok read /dev/urandom
+	status=0
+	"$TOOLS/caged" $user "$T/$CACHE" abort 2> "$T/caged.err" || status=$?
+	equal $status $((128 + 6)) "abort(3)"
 	try $user ok read /etc/hosts
 	try $user ok list /proc/self/task
 done
