@@ -66,6 +66,29 @@ eventually 10 reads_as changes "$T/b"
 kill -USR1 "$READER_PID"
 wait "$READER_PID" || fail "the old version: $(cat "$T/reader.log")"
 
+# A station that asks for an oplock gets none: it would keep the image open, and
+# its old version, when its program has closed it.
+cat > "$T/oplock.py" <<'END'
+import sys, time
+from samba import credentials
+from samba.samba3 import libsmb_samba_internal as libsmb, param
+lp = param.get_context()
+lp.load(sys.argv[1])
+creds = credentials.Credentials()
+creds.set_anonymous()
+c = libsmb.Conn("127.0.0.1", "images", lp, creds=creds)
+BATCH, READ, SHARE_ALL = 6, 1, 7
+f = c.create("boot.iso", CreateFlags=BATCH, DesiredAccess=READ, ShareAccess=SHARE_ALL)
+open(sys.argv[2], "w").close()
+time.sleep(600)
+END
+! in_share testparm -s "$T/smb.conf" 2>&1 | grep -i unknown || fail "smb.conf"
+in_share_bg oplock /usr/bin/python3 "$T/oplock.py" "$T/smb.conf" "$T/oplock.there"
+eventually 20 test -e "$T/oplock.there"
+equal "$(in_share smbstatus -s "$T/smb.conf" -L | awk '/boot.iso/ { print $6 }')" NONE
+kill "$OPLOCK_PID"
+wait "$OPLOCK_PID" || :
+
 # Nobody writes, asked politely or not.
 for what in 'put /etc/passwd new' 'put /etc/passwd boot.iso' 'del boot.iso' \
 	'mkdir d' 'rmdir win11' 'rename boot.iso b'; do
