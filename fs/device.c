@@ -69,8 +69,9 @@ static void take_lower(unsigned minor)
 
 static bool set(int context, const char *key, const char *value)
 {
-	return fsconfig(context, value ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG,
-			key, value, 0) == 0;
+	unsigned how = value ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG;
+
+	return fsconfig(context, how, key, value, 0) == 0;
 }
 
 /* A mount without a place, or -1 and errno. As mount_make() of the supervisor
