@@ -261,9 +261,9 @@ static void print_facts(const struct plan_entry *p)
 	printf("Server:   %s\n", p->server);
 	printf("Image:    %s\n", p->image);
 	printf("At:       %s (%s)\n", when_text(p->at_s, p->zone, at), p->zone);
-	printf("Until:    %s\n", p->until_s ? when_text(p->until_s, p->zone,
-							until)
-					    : "open: as the setting `hold`");
+	printf("Until:    %s\n",
+	       p->until_s ? when_text(p->until_s, p->zone, until)
+			  : "as long as --hold of `serve` says");
 	printf("Repeat:   %s\n", *p->repeat ? p->repeat : "once");
 	printf("Priority: %" PRId64 "\n", p->priority);
 	printf("Added:    %s\n\n", when_text(p->created_s, p->zone, created));
