@@ -40,7 +40,7 @@ there=$(seconds)
 # again after two minutes, or a new mountd.
 kill "$(pgrep -x rpc.mountd)"
 eventually 10 eval '! pgrep -x rpc.mountd'
-rpc.mountd 2> /dev/null
+rpc.mountd 2> /dev/null 7<&-
 for v in v3 v4.2; do
 	pid=reader_${v/./_}
 	wait "${!pid}" || fail "$v: $(cat "$T/said.$v")"
