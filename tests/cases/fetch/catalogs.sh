@@ -47,6 +47,7 @@ FAULTS=(
 # Refused, or no answer at all.
 refusals() { status_of m '.agent.catalog_refused + ([.sources[].failures] | add)'; }
 counted() { [ "$(refusals)" -gt "$had" ]; }
+removed() { ! has_image m new.$((n - 1)); }
 struck() { [ "$(proxy _log | jq '.rules[0].hits')" -gt 0 ]; }
 
 n=0
@@ -69,6 +70,7 @@ for fault in "${FAULTS[@]}"; do
 	proxy _script '[]'
 	origin image remove new.$((n - 1)) > /dev/null
 	eventually 60 has_image m new.$n
+	eventually 60 removed # may be another catalog than that one
 	same_bytes "$T/new" "$T/m/new.$n"
 done
 equal "$(ls "$T/m" | tr '\n' ' ')" "a new.$n "
