@@ -55,7 +55,7 @@ static int value_state(const struct xattr_facts *f, char *out)
 {
 	const char *state = "absent";
 
-	if (f->info && f->info->complete)
+	if ((f->info && f->info->complete) || f->node->size_bytes == 0)
 		state = wire_image_state_name(IMAGE_COMPLETE);
 	else if (f->active)
 		state = wire_image_state_name(IMAGE_FETCHING);

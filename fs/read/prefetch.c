@@ -80,11 +80,14 @@ static void end_one(struct prefetch *p, int error)
 	stream_put(s);
 }
 
-/* Complete, and still so after a power cut: who hears "staged" relies on it. */
+/* Complete, and still so after a power cut: who hears "staged" relies on it.
+ * Of an empty image nothing is stored. */
 static bool kept_locked(const struct stream *s)
 {
 	struct version_info info;
 
+	if (s->size_bytes == 0)
+		return true;
 	return cache_info(s->r->cfg.cache, s->id, &info) == 0 && info.complete;
 }
 

@@ -40,7 +40,9 @@ static void say_state(const json_t *o)
 	if (!ask_bool(o, "published"))
 		printf("%s: a version that the origin does not publish any "
 		       "more\n", name);
-	if (ask_bool(o, "complete"))
+	if (!ask_u64(o, "size"))
+		printf("%s: empty: there is nothing to store of it\n", name);
+	else if (ask_bool(o, "complete"))
 		printf("%s: here: all of its %s, verified, since %s\n", name,
 		       size, time_of(o, "complete_at", when));
 	else if (ask_u64(o, "stored"))

@@ -18,14 +18,16 @@
 #include "fs/status/serve.h"
 
 /* What is stored, and where it stands in the order of eviction. */
-static void put_stored(json_t *o, struct cache *c, uint64_t id)
+static void put_stored(json_t *o, struct cache *c,
+		       const struct version_ident *ident)
 {
+	uint64_t id = ident->id;
 	struct version_info v = {.complete = false};
 	struct standing s;
 
 	(void)cache_info(c, id, &v); /* absent: all of it is 0 */
 	put(o, "stored", v.stored_bytes);
-	put_bool(o, "complete", v.complete);
+	put_bool(o, "complete", v.complete || ident->size_bytes == 0);
 	put(o, "stored_at", (uint64_t)v.stored_at_s);
 	put(o, "complete_at", (uint64_t)v.complete_at_s);
 	put(o, "read_at", (uint64_t)v.read_at_s);
@@ -137,7 +139,7 @@ static int tell(struct client *c, const struct version_ident *ident,
 	put(o, "id", ident->id);
 	put(o, "size", ident->size_bytes);
 	put_bool(o, "published", published);
-	put_stored(o, cfg->cache, ident->id);
+	put_stored(o, cfg->cache, ident);
 	put_evicted(o, cfg->cache, ident->id);
 	put_room(o, cfg->cache, ident);
 	put_wants(o, cfg->reader, ident->id);

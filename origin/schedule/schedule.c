@@ -189,6 +189,7 @@ static int attach_images(struct plan_run *p, size_t s)
 			bsearch(&k, by_id, srv->n_images,
 				sizeof(struct sched_image *), image_by_id);
 
+		t->complete = t->size_bytes == 0; /* nobody stores it */
 		if (!at)
 			continue;
 		t->complete = (*at)->complete;
