@@ -31,7 +31,8 @@ origin_start
 publish "$T/cold" cold
 mkdir "$T/m"
 "$MOUNT_BIN" "$URL" "$T/m" -o "name=m,cache=$T/m.cache,capacity=1G,min-free=0,user=root,io-timeout=1h"
-grep -q "^<6>worker: serving $T/m" "$T/syslog" || fail "the system's log has no line of the worker"
+logged() { grep -q "^<$1>$2" "$T/syslog"; }
+eventually 10 logged 6 "worker: serving $T/m"
 kill -STOP "$ORIGIN_PID"
 dd if="$T/m/cold" of=/dev/null bs=64k count=1 status=none 2> "$T/dd.err" &
 reader=$!
@@ -55,6 +56,7 @@ eventually 60 kill_or_gone
 no_supervisor() { [ -z "$(supervisor_pid m)" ]; }
 eventually 10 no_supervisor
 kill -CONT "$ORIGIN_PID"
+eventually 10 logged 3 ''
 equal "$(grep -c '^<5>supervisor: the worker died (Killed, 9): starting it again' "$T/syslog")" 9
 equal "$(grep '^<3>' "$T/syslog")" \
 	"<3>supervisor: the worker died (Killed, 9), for the 10th time within a minute: giving up and unmounting $T/m"
