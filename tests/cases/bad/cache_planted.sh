@@ -97,7 +97,7 @@ yes 3000000 serving 'sqlite3 $C/index.db "UPDATE version SET id=77 WHERE id=$id"
 planted 'sqlite3 $C/index.db "UPDATE version SET digest=randomblob(32) WHERE id=$id"'
 try
 refused 'Input/output error' cat "$T/x/a"
-grep -q "a: its id $id is stored here with another digest: not served: .*give this mount a new cache=" "$T/x.log"
+eventually 10 grep -q "a: its id $id is stored here with another digest: not served: .*give this mount a new cache=" "$T/x.log"
 same_bytes "$T/b" "$T/x/b"
 end_fs x
 # Damage that is seen only when a row is changed: its page of the index by id.
@@ -109,7 +109,7 @@ try
 for i in a b; do same_bytes "$T/$i" "$T/x/$i"; done
 "$STAGEFS_BIN" evict "$T/x" a > /dev/null
 for i in a b; do same_bytes "$T/$i" "$T/x/$i"; done
-grep -q "a: not stored, served from memory: the cache's index is damaged: unmount, and remove index.db\* and data there" "$T/x.log"
+eventually 10 grep -q "a: not stored, served from memory: the cache's index is damaged: unmount, and remove index.db\* and data there" "$T/x.log"
 end_fs x
 no "index is damaged: remove" 'head -c 4096 /dev/urandom | dd of=$C/index.db conv=notrunc status=none'
 

@@ -74,7 +74,7 @@ mount_fs m
 equal "$(ls "$T/m" | tr '\n' ' ')" "kept more new "
 refused 'Input/output error' cat "$T/m/new"
 for i in kept more; do same_bytes "$T/$i" "$T/m/$i"; done
-grep -q "new: its id $id is stored here with another digest: not served: .*give this mount a new cache=" "$T/m.log"
+eventually 10 grep -q "new: its id $id is stored here with another digest: not served: .*give this mount a new cache=" "$T/m.log"
 end_fs m
 
 # ---- what the admin does

@@ -26,7 +26,7 @@ mount_fs m user=nobody
 same_bytes "$T/a" "$T/m/a"
 check_status "$(worker_pid m)"
 equal "$(of "/proc/$(worker_pid m)/status" Uid)" "$(id -u nobody)"
-grep -q 'worker: caged: user nobody, no capabilities' "$T/m.log" || fail "not logged"
+eventually 10 grep -q 'worker: caged: user nobody, no capabilities' "$T/m.log"
 kill_worker m
 same_bytes "$T/a" "$T/m/a"
 check_status "$(worker_pid m)"

@@ -42,7 +42,7 @@ forget_pages
 kill -STOP "$worker"
 timeout 60 cmp "$T/stored" "$T/m/stored" || fail "a reader saw the hung worker"
 [ "$(worker_pid m)" != "$worker" ] || fail "still the same worker"
-grep -q 'has not answered for 2000 ms' "$T/m.log" || fail "not logged"
+eventually 10 grep -q 'has not answered for 2000 ms' "$T/m.log"
 grep -Eq 'dump: thread [0-9]+ link: state T' "$T/m.log" || fail "not described"
 equal "$(grep -c 'dump: thread [0-9]* fuse' "$T/m.log")" 16 "fuse threads described"
 

@@ -124,7 +124,7 @@ idle() { [ "$(curl -fsS "$URL/metrics" | awk '/^stagefs_origin_connections / { p
 eventually 10 idle
 
 # ---- the log of requests, and a clean end
-grep -q "GET /v1/data/$A: 206" "$T/origin.log"
+eventually 10 grep -q "GET /v1/data/$A: 206" "$T/origin.log"
 kill -TERM "$ORIGIN_PID"
 wait "$ORIGIN_PID"
 origin_stop 2> /dev/null || :

@@ -48,7 +48,7 @@ eventually 10 kept "||"
 
 # Its terminal is closed: an end like any other.
 origin_stop -HUP
-grep -q 'SIGHUP: ending' "$T/origin.log"
+eventually 10 grep -q 'SIGHUP: ending' "$T/origin.log"
 origin_start
 
 # It tells its service manager when it is ready.
