@@ -89,22 +89,21 @@ static const char *unstored_why(int error)
 }
 
 /* Why a block could not be stored changes what is fetched next. What comes
- * after it only counts: space is asked for again when its time has come. */
-static void store_failed_locked(struct stream *s, int error)
+ * after it only counts: space is asked for again when its time has come. True:
+ * a line about it goes to the log. */
+static bool store_failed_locked(struct stream *s, int error)
 {
 	uint64_t now = clock_mono_ns();
 
 	COUNT(s->r, from_memory, 1);
 	if (s->no_store)
-		return;
-	if (stream_says(s, STREAM_UNSTORED))
-		log_warn("read", "%s: not stored, served from memory: %s",
-			 version_ident(s->v)->name, unstored_why(error));
+		return false;
 	s->no_store = true;
 	s->space_retry_ns = now + SPACE_RETRY_NS;
 	s->fill_retry_ns = now + FILL_RETRY_NS;
 	fill_stop_locked(s);
 	prefetch_fail_locked(s, error == -ENOSPC ? -ENOSPC : -EIO);
+	return stream_says(s, STREAM_UNSTORED);
 }
 
 static void store_done(struct held *h, int error)
@@ -112,7 +111,7 @@ static void store_done(struct held *h, int error)
 	struct stream *s = h->s;
 	struct reader *r = s->r;
 	struct wait *ready = NULL;
-	bool complete;
+	bool complete, say = false;
 
 	lock_take(&s->lock);
 	if (error == 0) {
@@ -121,7 +120,7 @@ static void store_done(struct held *h, int error)
 	} else if (reader_stopping(r)) {
 		held_free_locked(s, h);
 	} else {
-		store_failed_locked(s, error);
+		say = store_failed_locked(s, error);
 		to_ring_locked(s, h);
 	}
 	complete = version_complete(s->v);
@@ -133,6 +132,9 @@ static void store_done(struct held *h, int error)
 	lock_give(&s->lock);
 
 	park_answer(ready);
+	if (say)
+		log_warn("read", "%s: not stored, served from memory: %s",
+			 version_ident(s->v)->name, unstored_why(error));
 	stream_ring(s);
 	stream_put(s);
 	work_end(r);
